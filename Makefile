@@ -1,0 +1,31 @@
+# Two commands are all it takes: make demo, make test.
+
+GO ?= go
+
+.PHONY: all demo test build vet setup clean
+
+all: build
+
+build:
+	$(GO) build -o bin/ ./cmd/...
+
+demo:
+	KEEP=$(KEEP) $(GO) run ./internal/demo
+
+test: setup vet
+	$(GO) test -race -shuffle=on -timeout 30m ./...
+
+vet:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+
+# Real mail programs that the tests talk to. On Debian, as root, they are
+# installed; elsewhere install them by hand and the same tests run.
+PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl
+
+setup:
+	@./internal/e2e/setup.sh $(PEERS)
+
+clean:
+	rm -rf bin

@@ -1,0 +1,280 @@
+// Package config reads rtls.toml, the one configuration file of the three
+// commands: strictly, once, with file and line in every complaint.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"rtls/internal/requiretls"
+)
+
+// SystemPath is where the three commands look for their configuration.
+const SystemPath = "/etc/rtls/rtls.toml"
+
+// File is a whole configuration file. The validation methods of its tables
+// return errors that name file, line and what to write.
+type File struct {
+	Hostname string `toml:"hostname"` // our own name in EHLO, Received and file names; default: the system's
+	Send     Send   `toml:"send"`
+	Store    Store  `toml:"store"`
+	LDA      LDA    `toml:"lda"`
+	IMAPD    IMAPD  `toml:"imapd"`
+
+	path string
+	text string
+}
+
+// Send configures rtls-send.
+type Send struct {
+	Default  string              `toml:"default"` // account to use when none is named; optional if there is just one
+	Accounts map[string]*Account `toml:"account"`
+}
+
+// Account is one identity with the submission server that takes its mail.
+type Account struct {
+	From            string   `toml:"from"` // reverse-path, and From field where a message has none
+	Host            string   `toml:"host"`
+	Port            int      `toml:"port"`             // default 465, or 587 with tls = "starttls"
+	TLS             string   `toml:"tls"`              // "implicit" (default) or "starttls"
+	CAFile          string   `toml:"ca_file"`          // PEM; default: the system's roots
+	User            string   `toml:"user"`             // authenticate as; empty: no authentication
+	PasswordFile    string   `toml:"password_file"`    // first line is the password
+	PasswordCommand []string `toml:"password_command"` // argv, no shell; first line of its output is the password
+	RequireTLS      string   `toml:"requiretls"`       // yes (default), no or auto
+
+	Name string `toml:"-"`
+}
+
+// Store says where mail is kept and who has a mailbox.
+type Store struct {
+	Root  string `toml:"root"`  // one directory per account below it
+	Users string `toml:"users"` // passwd file, see rtls-imapd user add
+}
+
+// LDA configures rtls-lda.
+type LDA struct {
+	Cert      string `toml:"cert"` // for STARTTLS in LMTP
+	Key       string `toml:"key"`
+	Delimiter string `toml:"recipient_delimiter"` // default "+"
+	MaxSize   int64  `toml:"max_size"`            // octets per message in LMTP; default 100 MiB
+}
+
+// IMAPD configures rtls-imapd.
+type IMAPD struct {
+	Listen []string `toml:"listen"` // default ":993"; implicit TLS always
+	Cert   string   `toml:"cert"`
+	Key    string   `toml:"key"`
+}
+
+// Load reads and checks the file at path. A file that does not exist is
+// reported with fs.ErrNotExist.
+func Load(path string) (*File, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return parse(path, string(raw))
+}
+
+// LoadFirst reads the first file of paths that exists. Without one it returns an
+// empty configuration.
+func LoadFirst(paths ...string) (*File, error) {
+	for _, path := range paths {
+		f, err := Load(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return f, err
+	}
+	return &File{}, nil
+}
+
+// typeError takes a decoder's complaint about a value's type apart; it has no
+// type of its own.
+var typeError = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
+
+func parse(path, text string) (*File, error) {
+	f := &File{path: path, text: text}
+	meta, err := toml.Decode(text, f)
+	if perr, ok := errors.AsType[toml.ParseError](err); ok {
+		return nil, fmt.Errorf("%s:%d: %s", path, perr.Position.Line, perr.Message)
+	}
+	if err != nil {
+		if m := typeError.FindStringSubmatch(err.Error()); m != nil {
+			return nil, fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], m[3])
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		key := unknown[0]
+		return nil, f.errorf(key, "unknown key %q; see rtls.toml(5) for the keys there are", key.String())
+	}
+	for name, account := range f.Send.Accounts {
+		account.Name = name
+		if err := f.checkAccount(account); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// errorf puts file and line of a key, or of the table it belongs to, in front.
+func (f *File) errorf(key toml.Key, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if f.path == "" {
+		return fmt.Errorf("no configuration file: %s", text)
+	}
+	return fmt.Errorf("%s:%d: %s", f.path, lineOf(f.text, key), text)
+}
+
+func (f *File) checkAccount(a *Account) error {
+	at := func(key string) toml.Key { return toml.Key{"send", "account", a.Name, key} }
+	if a.Host == "" {
+		return f.errorf(at("host"), `account %q has no submission server; write host = "smtp.example.org"`, a.Name)
+	}
+	if a.Port < 0 || a.Port > 65535 {
+		return f.errorf(at("port"), "port is 1 to 65535, not %d", a.Port)
+	}
+	switch a.TLS {
+	case "", "implicit", "starttls":
+	default:
+		return f.errorf(at("tls"), `tls is "implicit" or "starttls", not %q`, a.TLS)
+	}
+	if a.RequireTLS != "" {
+		if _, err := requiretls.ParseWish(a.RequireTLS); err != nil {
+			return f.errorf(at("requiretls"), "%v", err)
+		}
+	}
+	secrets := 0
+	if a.PasswordFile != "" {
+		secrets++
+	}
+	if len(a.PasswordCommand) > 0 {
+		secrets++
+	}
+	switch {
+	case a.User != "" && secrets == 0:
+		return f.errorf(at("user"), `account %q has a user but no password; write password_file = "/path/to/file"`, a.Name)
+	case a.User == "" && secrets > 0:
+		return f.errorf(at("password_file"), `account %q has a password but no user; write user = "name"`, a.Name)
+	case secrets > 1:
+		return f.errorf(at("password_command"), "account %q: write password_file or password_command, not both", a.Name)
+	}
+	return nil
+}
+
+// Account picks an account: the named one, else the default, else the only one.
+// Without any account it returns nil and no error.
+func (f *File) Account(name string) (*Account, error) {
+	key := toml.Key{"send", "default"}
+	if name == "" {
+		name = f.Send.Default
+	}
+	if name != "" {
+		if a := f.Send.Accounts[name]; a != nil {
+			return a, nil
+		}
+		return nil, f.errorf(key, "there is no account %q; write [send.account.%s] with a host", name, name)
+	}
+	if len(f.Send.Accounts) > 1 {
+		names := make([]string, 0, len(f.Send.Accounts))
+		for n := range f.Send.Accounts {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		return nil, f.errorf(toml.Key{"send"}, "several accounts (%s) and none chosen; write default = %q under [send], or use --account", strings.Join(names, ", "), names[0])
+	}
+	for _, a := range f.Send.Accounts {
+		return a, nil
+	}
+	return nil, nil
+}
+
+// CheckStore makes sure that the store's table is complete.
+func (f *File) CheckStore() error {
+	if f.Store.Root == "" {
+		return f.errorf(toml.Key{"store", "root"}, `[store] has no root; write root = "/var/lib/rtls" under [store]`)
+	}
+	if !filepath.IsAbs(f.Store.Root) {
+		return f.errorf(toml.Key{"store", "root"}, "root is an absolute path, not %q", f.Store.Root)
+	}
+	if f.Store.Users == "" {
+		return f.errorf(toml.Key{"store", "users"}, `[store] has no users; write users = "/etc/rtls/passwd" under [store] and add one with rtls-imapd user add NAME`)
+	}
+	return nil
+}
+
+// CheckLDA makes sure that rtls-lda has what it needs; lmtp says whether it is
+// to serve LMTP, which takes a certificate.
+func (f *File) CheckLDA(lmtp bool) error {
+	if err := f.CheckStore(); err != nil {
+		return err
+	}
+	if len(f.LDA.Delimiter) > 1 {
+		return f.errorf(toml.Key{"lda", "recipient_delimiter"}, "recipient_delimiter is one character, not %q", f.LDA.Delimiter)
+	}
+	if f.LDA.MaxSize < 0 {
+		return f.errorf(toml.Key{"lda", "max_size"}, "max_size is a number of octets, not %d", f.LDA.MaxSize)
+	}
+	if !lmtp {
+		return nil
+	}
+	return f.checkCert("lda", f.LDA.Cert, f.LDA.Key)
+}
+
+// CheckIMAPD makes sure that rtls-imapd has what it needs.
+func (f *File) CheckIMAPD() error {
+	if err := f.CheckStore(); err != nil {
+		return err
+	}
+	for _, addr := range f.IMAPD.Listen {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return f.errorf(toml.Key{"imapd", "listen"}, `listen is a list of "host:port", not %q`, addr)
+		}
+	}
+	return f.checkCert("imapd", f.IMAPD.Cert, f.IMAPD.Key)
+}
+
+func (f *File) checkCert(table, cert, key string) error {
+	if cert == "" {
+		return f.errorf(toml.Key{table, "cert"}, `[%s] has no certificate; write cert = "/etc/rtls/cert.pem" under [%s]`, table, table)
+	}
+	if key == "" {
+		return f.errorf(toml.Key{table, "key"}, `[%s] has no key; write key = "/etc/rtls/key.pem" under [%s]`, table, table)
+	}
+	return nil
+}
+
+// AccountDir is the directory of a user's account. The name must have passed
+// ValidUser.
+func (s *Store) AccountDir(user string) string {
+	return filepath.Join(s.Root, user)
+}
+
+// ValidUser says whether a name may be a user's: not empty, at most 255 octets,
+// no path separator, control character, colon or white space, not "." or "..",
+// and no leading dot or dash.
+func ValidUser(name string) error {
+	switch {
+	case name == "" || len(name) > 255:
+		return errors.New("a user name has 1 to 255 octets")
+	case name[0] == '.' || name[0] == '-':
+		return fmt.Errorf("user name %q starts with %q", name, name[:1])
+	}
+	if i := strings.IndexFunc(name, func(r rune) bool {
+		return r <= ' ' || r == '/' || r == '\\' || r == ':' || r == 0x7f || r == '\uFFFD'
+	}); i >= 0 {
+		return fmt.Errorf("user name %q holds a character that is not allowed", name)
+	}
+	return nil
+}
