@@ -16,16 +16,27 @@ import (
 // client's state.
 func handshake(t *testing.T, client, server *tls.Config) (state tls.ConnectionState, clientErr, serverErr error) {
 	t.Helper()
-	a, b := net.Pipe()
-	deadline := time.Now().Add(10 * time.Second)
-	a.SetDeadline(deadline)
-	b.SetDeadline(deadline)
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a pipe would block on the alerts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
 	done := make(chan error, 1)
 	go func() {
-		conn := tls.Server(b, server)
-		done <- conn.Handshake()
-		b.Close()
+		b, err := l.Accept()
+		if err != nil {
+			done <- err
+			return
+		}
+		defer b.Close()
+		b.SetDeadline(time.Now().Add(10 * time.Second))
+		done <- tls.Server(b, server).Handshake()
 	}()
+	a, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.SetDeadline(time.Now().Add(10 * time.Second))
 	conn := tls.Client(a, client)
 	clientErr = conn.Handshake()
 	state = conn.ConnectionState()
