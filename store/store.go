@@ -98,6 +98,18 @@ func (a *Account) RenameMailbox(ctx context.Context, from, to string) error { pa
 // Subscribe sets or clears a subscription; the mailbox need not exist.
 func (a *Account) Subscribe(ctx context.Context, name string, on bool) error { panic("stub") }
 
+// Status is what is shown of a mailbox that is not open.
+type Status struct {
+	Messages, Unseen, Deleted, Recent uint32
+	UIDValidity, UIDNext              uint32
+	HighestModSeq                     uint64
+	Size, DeletedSize                 int64 // octets on the wire
+}
+
+// Status brings a mailbox's index up to date and returns its counters. It costs
+// what changed, not what is there.
+func (a *Account) Status(ctx context.Context, name string) (Status, error) { panic("stub") }
+
 // Mailbox opens a mailbox and brings its index up to date. All callers in a
 // process share one view of it.
 func (a *Account) Mailbox(ctx context.Context, name string) (*Mailbox, error) { panic("stub") }
@@ -164,7 +176,7 @@ const (
 	Seen
 )
 
-// FlagOp says what SetFlags does with its arguments.
+// FlagOp says what a FlagChange does with its flags and keywords.
 type FlagOp uint8
 
 const (
@@ -173,12 +185,38 @@ const (
 	FlagsReplace
 )
 
-// SetFlags changes flags and keywords of the messages with the given UIDs; UIDs
-// that are not there are passed over. The tag is not a keyword and is out of
-// its reach.
-func (m *Mailbox) SetFlags(ctx context.Context, uids []uint32, op FlagOp, flags Flags, keywords []string) error {
+// FlagChange is a change of flags and keywords.
+type FlagChange struct {
+	UIDs     []uint32 // those that are not there are passed over
+	Op       FlagOp
+	Flags    Flags
+	Keywords []string
+
+	// With Conditional set, messages whose ModSeq is above UnchangedSince are
+	// left alone (RFC 7162 section 3.1.3).
+	Conditional    bool
+	UnchangedSince uint64
+}
+
+// SetFlags changes flags and keywords. It returns the UIDs, in order, of messages
+// that a condition kept from being changed. The tag is not a keyword and is out
+// of its reach.
+func (m *Mailbox) SetFlags(ctx context.Context, change FlagChange) (modified []uint32, err error) {
 	panic("stub")
 }
+
+// Vanished returns the UIDs, in order, of messages expunged with a ModSeq above
+// since. The log of expunged messages is bounded: complete is false when it does
+// not reach back that far, and then every UID below UIDNext that is not in the
+// snapshot has to be taken for vanished (RFC 7162 section 3.2.5.1).
+func (m *Mailbox) Vanished(ctx context.Context, since uint64) (uids []uint32, complete bool, err error) {
+	panic("stub")
+}
+
+// ClaimRecent returns the lowest UID that no session has been shown as recent
+// yet, and takes all messages from there on for the caller (RFC 3501 section
+// 2.3.2).
+func (m *Mailbox) ClaimRecent(ctx context.Context) (from uint32, err error) { panic("stub") }
 
 // Append commits a delivery started on this mailbox with flags and keywords, and
 // returns its UID (S1 to S4).

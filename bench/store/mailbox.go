@@ -82,7 +82,7 @@ func changes(ctx context.Context, m *store.Mailbox, n int, add func(string, time
 			continue
 		}
 		start := time.Now()
-		if err := m.SetFlags(ctx, uids[:count], store.FlagsAdd, store.Flagged, nil); err != nil {
+		if _, err := m.SetFlags(ctx, store.FlagChange{UIDs: uids[:count], Op: store.FlagsAdd, Flags: store.Flagged}); err != nil {
 			return err
 		}
 		add(fmt.Sprintf("flag %d of them", count), time.Since(start))
