@@ -1,0 +1,216 @@
+package lda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"rtls/store"
+)
+
+// chunk is how much of a message is in memory behind its header.
+const chunk = 64 << 10
+
+// delivery is one message on its way into one mailbox.
+type delivery interface {
+	io.Writer
+	Commit(meta store.Meta) (store.Key, error)
+	Close() error // aborts what was not committed
+}
+
+// storeDelivery closes its account along with itself.
+type storeDelivery struct {
+	*store.Delivery
+	account *store.Account
+}
+
+func (d storeDelivery) Close() error {
+	return errors.Join(d.Abort(), d.account.Close())
+}
+
+func (a *Agent) openStore(ctx context.Context, user, mailbox string) (delivery, error) {
+	dir := a.cfg.AccountDir(user)
+	account, err := store.Open(dir, a.cfg.Store)
+	if errors.Is(err, store.ErrNoAccount) {
+		if err := store.Create(dir, a.cfg.Store); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("create account: %w", err)
+		}
+		account, err = store.Open(dir, a.cfg.Store)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open account: %w", err)
+	}
+	d, err := account.Deliver(ctx, mailbox)
+	if err != nil {
+		return nil, errors.Join(err, account.Close())
+	}
+	return storeDelivery{d, account}, nil
+}
+
+// storedCopy is one stored copy of a message. Recipients that share user and mailbox
+// share it.
+type storedCopy struct {
+	to      Recipient // the first of them
+	mailbox string
+	d       delivery
+	key     store.Key
+	bytes   int64
+	err     error
+}
+
+// Deliver stores a message for each recipient and returns one result per
+// recipient, in order: nil means that the copy is durable, anything else is an
+// *Error. One recipient's failure is not the others'. An error of msg is
+// everybody's: nothing is delivered unless msg ends with io.EOF.
+func (a *Agent) Deliver(ctx context.Context, env Envelope, rcpts []Recipient, msg io.Reader) []error {
+	start := a.cfg.Clock()
+	h, err := readHeader(msg, env.Protocol == "")
+	var v verdict
+	var of []*storedCopy // by recipient
+	if err != nil {
+		err = fmt.Errorf("read message: %w", err)
+	} else {
+		if env.NoSender {
+			env.Sender = h.sender()
+		}
+		v = a.judge(&env, h)
+		var copies []*storedCopy
+		copies, of = a.openCopies(ctx, h, rcpts)
+		defer closeAll(copies)
+		err = a.write(ctx, &env, h, v, copies, msg, start)
+	}
+	results := make([]error, len(rcpts))
+	for i, r := range rcpts {
+		e := Classify(err)
+		c := &storedCopy{}
+		if e == nil {
+			c = of[i]
+			e = Classify(c.err)
+		}
+		a.log(ctx, &env, h, v, r, c, e, start)
+		if e != nil {
+			results[i] = e
+		}
+	}
+	return results
+}
+
+func closeAll(copies []*storedCopy) {
+	for _, c := range copies {
+		if c.d != nil {
+			_ = c.d.Close() // what counted was committed before
+		}
+	}
+}
+
+// openCopies starts a delivery for each mailbox that the recipients have.
+func (a *Agent) openCopies(ctx context.Context, h *header, rcpts []Recipient) (copies, of []*storedCopy) {
+	for _, r := range rcpts {
+		c := a.openCopy(ctx, h, r, copies)
+		if !slices.Contains(copies, c) {
+			copies = append(copies, c)
+		}
+		of = append(of, c)
+	}
+	return copies, of
+}
+
+func (a *Agent) openCopy(ctx context.Context, h *header, r Recipient, copies []*storedCopy) *storedCopy {
+	const inbox = "INBOX"
+	// RFC 9228 leaves the use of Delivered-To against loops to the receiver; a
+	// message that has been here for this very address before will come again.
+	if slices.ContainsFunc(h.deliveredTo, func(to string) bool { return strings.EqualFold(to, r.Address) }) {
+		return &storedCopy{to: r, err: &Error{Code: 554, Status: "5.4.6", Text: "mail loop: this message was delivered to this address before"}}
+	}
+	mailboxes := []string{inbox}
+	if r.Folder != "" && r.Folder != inbox {
+		mailboxes = []string{r.Folder, inbox}
+	}
+	for _, mailbox := range mailboxes {
+		for _, c := range copies {
+			if c.err == nil && c.to.User == r.User && c.mailbox == mailbox {
+				return c
+			}
+		}
+		d, err := a.open(ctx, r.User, mailbox)
+		if mailbox != inbox && (errors.Is(err, store.ErrNoMailbox) || errors.Is(err, store.ErrName)) {
+			continue
+		}
+		return &storedCopy{to: r, mailbox: mailbox, d: d, err: err}
+	}
+	panic("unreachable: INBOX is always the last")
+}
+
+// write copies the message into all copies and commits them. Its error is
+// everybody's; a copy's own is in the copy.
+func (a *Agent) write(ctx context.Context, env *Envelope, h *header, v verdict, copies []*storedCopy, msg io.Reader, now time.Time) error {
+	eol := h.eol
+	if eol == "" {
+		eol = env.eol()
+	}
+	kept := h.kept()
+	for _, c := range copies {
+		c.write(slices.Concat(append([][]byte{a.trace(env, &c.to, v, eol, now)}, kept...)...))
+	}
+	if !h.atEOF {
+		if err := writeRest(ctx, copies, msg); err != nil {
+			return fmt.Errorf("read message: %w", err)
+		}
+	}
+	for _, c := range copies {
+		if c.err == nil && ctx.Err() != nil {
+			c.err = ctx.Err() // the client is gone or out of patience
+		}
+		if c.err == nil {
+			c.key, c.err = c.d.Commit(store.Meta{Tag: v.tag, Origin: v.origin})
+		}
+	}
+	return nil
+}
+
+// writeRest writes what follows the header block. It stops early, without error,
+// when no copy is left that could still succeed.
+func writeRest(ctx context.Context, copies []*storedCopy, msg io.Reader) error {
+	buf := make([]byte, chunk)
+	for slices.ContainsFunc(copies, func(c *storedCopy) bool { return c.err == nil }) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := fill(msg, buf)
+		for _, c := range copies {
+			c.write(buf[:n])
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill is io.ReadFull, but hands on the reader's own error: only io.EOF is the
+// message's end, and io.ErrUnexpectedEOF is not.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+	}
+	return n, err
+}
+
+func (c *storedCopy) write(p []byte) {
+	if c.err != nil || len(p) == 0 {
+		return
+	}
+	n, err := c.d.Write(p)
+	c.bytes += int64(n)
+	c.err = err
+}

@@ -1,0 +1,125 @@
+package lmtp
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var errAborted = errors.New("transaction was abandoned between chunks")
+
+// bdat follows RFC 3030 and RFC 2033 section 4.3. Every chunk but the last gets
+// one reply, which only says that it has come; what became of the message is
+// said behind the last, once per recipient. A client that was refused every
+// recipient gets no reply to its last chunk, as it expects none.
+func (c *conn) bdat(args string) bool {
+	size, last, ok := parseBdat(args)
+	if !ok {
+		c.wrong(501, "5.5.4", "say BDAT, a size and perhaps LAST")
+		return true
+	}
+	c.dataBy = time.Now().Add(c.cfg.MessageTimeout)
+	if c.tx == nil || len(c.tx.rcpts) == 0 {
+		if _, err := io.CopyN(io.Discard, c.r, size); err != nil {
+			return c.brokenOff(err)
+		}
+		c.bad++
+		if last {
+			c.tx = nil
+		} else {
+			c.reply(503, "5.5.1", "no recipient")
+		}
+		return true
+	}
+	c.tx.chunking = true
+	chunks := &chunkReader{c: c, size: size, left: size, last: last}
+	more := c.deliver(chunks)
+	if chunks.abortedBy != "" {
+		c.tx = nil
+		return c.command(chunks.abortedBy)
+	}
+	return more
+}
+
+func parseBdat(args string) (size int64, last, ok bool) {
+	fields := strings.Fields(args)
+	switch {
+	case len(fields) == 2 && strings.EqualFold(fields[1], "LAST"):
+		last = true
+	case len(fields) != 1:
+		return 0, false, false
+	}
+	if len(fields[0]) > 18 || strings.Trim(fields[0], "0123456789") != "" {
+		return 0, false, false
+	}
+	size, err := strconv.ParseInt(fields[0], 10, 64)
+	return size, last, err == nil
+}
+
+// chunkReader reads the content of consecutive BDAT commands. Between chunks it
+// runs the dialogue itself.
+type chunkReader struct {
+	c         *conn
+	size      int64
+	left      int64 // of this chunk
+	last      bool  // this is the last chunk
+	abortedBy string
+	err       error
+}
+
+func (ch *chunkReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for ch.err == nil && ch.left == 0 {
+		if ch.last {
+			ch.err = io.EOF
+			break
+		}
+		ch.c.reply(250, "2.0.0", "%d octets received", ch.size)
+		ch.err = ch.next()
+	}
+	if ch.err != nil {
+		return 0, ch.err
+	}
+	n, err := ch.c.r.Read(p[:min(int64(len(p)), ch.left)])
+	ch.left -= int64(n)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	ch.err = err
+	return n, err
+}
+
+// next runs commands up to the next BDAT.
+func (ch *chunkReader) next() error {
+	c := ch.c
+	for {
+		line, err := c.readLine()
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		verb, args, _ := strings.Cut(line, " ")
+		switch strings.ToUpper(verb) {
+		case "BDAT":
+			size, last, ok := parseBdat(args)
+			if !ok {
+				c.wrong(501, "5.5.4", "say BDAT, a size and perhaps LAST")
+				continue
+			}
+			ch.size, ch.left, ch.last = size, size, last
+			c.dataBy = time.Now().Add(c.cfg.MessageTimeout)
+			return nil
+		case "RSET", "LHLO", "QUIT", "STARTTLS":
+			ch.abortedBy = line
+			return errAborted
+		default:
+			c.command(line) // none of the others ends the connection or the transaction
+		}
+	}
+}

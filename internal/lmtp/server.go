@@ -1,0 +1,171 @@
+// Package lmtp is an LMTP server (RFC 2033) for a delivery agent. It has a loop
+// of its own because the tag of RFC 8689 hangs on details of the dialogue: what
+// was said before TLS, whether a second MAIL is refused, where a message ends.
+//
+// Extensions: PIPELINING, 8BITMIME, SMTPUTF8, SIZE, ENHANCEDSTATUSCODES,
+// CHUNKING, STARTTLS, and REQUIRETLS inside TLS. The parameters of DSN
+// (RFC 3461) are checked and recorded when a client sends them, but DSN is not
+// offered: whoever offers it owes the sender a report of success, and a server
+// that does not offer it leaves that report to its client.
+package lmtp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"rtls/internal/lda"
+)
+
+// Backend takes the messages. It is used by many goroutines at once.
+type Backend interface {
+	// Resolve says whether there is a mailbox for an address. Errors become
+	// replies by way of lda.Classify.
+	Resolve(ctx context.Context, address string) (lda.Recipient, error)
+	// Deliver returns one result per recipient, in order. It must not report
+	// success unless msg ended with io.EOF.
+	Deliver(ctx context.Context, env lda.Envelope, rcpts []lda.Recipient, msg io.Reader) []error
+}
+
+var _ Backend = (*lda.Agent)(nil)
+
+// Server serves LMTP. Hostname, TLS and Backend are required; zero limits stand
+// for the defaults named beside them.
+type Server struct {
+	Hostname string
+	TLS      *tls.Config
+	Backend  Backend
+	Logger   *slog.Logger // default: discard
+
+	MaxSize       int64 // octets per message, 100 MiB
+	MaxRecipients int   // per transaction, 1000
+	MaxConns      int   // at once, 200
+
+	IdleTimeout      time.Duration // for each command line, 5 minutes (RFC 5321 section 4.5.3.2.7)
+	DataTimeout      time.Duration // without progress inside a message, 3 minutes
+	MessageTimeout   time.Duration // for a whole message, 1 hour
+	HandshakeTimeout time.Duration // 30 seconds
+	Grace            time.Duration // for running deliveries at shutdown, 30 seconds
+}
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Serve serves until ctx ends, then closes the listeners, tells idle clients to
+// come back later and lets running deliveries finish, for as long as Grace. It
+// returns when all connections are closed: nil if ctx ended it, else what made
+// a listener unusable.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	cfg := *s
+	orDefault(&cfg.Logger, slog.New(slog.DiscardHandler))
+	orDefault(&cfg.MaxSize, 100<<20)
+	orDefault(&cfg.MaxRecipients, 1000)
+	orDefault(&cfg.MaxConns, 200)
+	orDefault(&cfg.IdleTimeout, 5*time.Minute)
+	orDefault(&cfg.DataTimeout, 3*time.Minute)
+	orDefault(&cfg.MessageTimeout, time.Hour)
+	orDefault(&cfg.HandshakeTimeout, 30*time.Second)
+	orDefault(&cfg.Grace, 30*time.Second)
+
+	// Deliveries outlive ctx: they are cancelled when Grace is over.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	p := &pool{cfg: &cfg, work: work, conns: make(map[*conn]struct{})}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		p.wg.Go(func() { failed <- p.accept(ctx, l) })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	for _, l := range listeners {
+		l.Close()
+	}
+	p.shut()
+	late := time.AfterFunc(cfg.Grace, func() {
+		cancel()
+		p.kill()
+	})
+	defer late.Stop()
+	p.wg.Wait()
+	return err
+}
+
+// pool is the set of open connections of one Serve.
+type pool struct {
+	cfg  *Server
+	work context.Context
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows
+	conns map[*conn]struct{}
+	shutd bool
+}
+
+func (p *pool) accept(ctx context.Context, l net.Listener) error {
+	for pause := time.Millisecond; ; {
+		raw, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = time.Millisecond
+			p.start(raw)
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		case pause > time.Minute:
+			return err
+		default: // out of descriptors, most likely; it passes
+			p.cfg.Logger.Warn("accept", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			pause *= 2
+		}
+	}
+}
+
+func (p *pool) start(raw net.Conn) {
+	c := newConn(p.cfg, p.work, raw)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shutd || len(p.conns) >= p.cfg.MaxConns {
+		c.turnAway()
+		return
+	}
+	p.conns[c] = struct{}{}
+	p.wg.Go(func() {
+		c.serve()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.conns, c)
+	})
+}
+
+// shut ends connections that wait for a command, and the others once they do.
+func (p *pool) shut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shutd = true
+	for c := range p.conns {
+		c.stop()
+	}
+}
+
+func (p *pool) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.raw.Close()
+	}
+}
