@@ -551,3 +551,14 @@ func (l *Lexer) setNumber() (uint32, error) {
 	}
 	return n, err
 }
+
+// Base64 reads a base64 text, or "=" for the empty one (RFC 4959), undecoded.
+func (l *Lexer) Base64() (string, error) {
+	s := l.while(func(c byte) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '='
+	})
+	if s == "" {
+		return "", l.unexpected("base64")
+	}
+	return s, nil
+}

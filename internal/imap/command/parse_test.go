@@ -1,0 +1,253 @@
+package command
+
+import (
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"rtls/internal/imap/wire"
+)
+
+var testLimits = wire.Limits{Line: 16 << 10, Held: 64 << 10, Discard: 1 << 20}
+
+func parse(p *Parser, state State, input string) (tag, name string, cmd Command, l *wire.Lexer, err error) {
+	l = wire.NewLexer(strings.NewReader(input), testLimits, func() error { return nil })
+	if err := l.Next(); err != nil {
+		return "", "", nil, l, err
+	}
+	tag, name, cmd, err = p.Parse(l, state)
+	return tag, name, cmd, l, err
+}
+
+func set(ranges ...uint32) NumSet {
+	var s wire.Set
+	for i := 0; i < len(ranges); i += 2 {
+		s = append(s, wire.Range{Lo: ranges[i], Hi: ranges[i+1]})
+	}
+	return NumSet{Set: s}
+}
+
+func all(keys ...Key) Key { return Key{Keys: keys} }
+
+func TestParse(t *testing.T) {
+	initial := "AGEAYg=="
+	date := time.Date(1994, 2, 1, 0, 0, 0, 0, time.UTC)
+	for input, want := range map[string]Command{
+		"NOOP":                            Noop{},
+		"login user \"pass word\"":        Login{"user", "pass word"},
+		"LOGIN {4}\r\nuser {4+}\r\npa\"s": Login{"user", "pa\"s"},
+		"AUTHENTICATE plain":              Authenticate{Mechanism: "PLAIN"},
+		"AUTHENTICATE PLAIN AGEAYg==":     Authenticate{Mechanism: "PLAIN", Initial: &initial},
+		"ENABLE condstore QRESYNC":        Enable{[]string{"CONDSTORE", "QRESYNC"}},
+		"ID NIL":                          ID{},
+		`ID ("name" "x" "version" NIL)`:   ID{[][2]string{{"name", "x"}}},
+		"SELECT inbox":                    Select{Mailbox: "INBOX"},
+		"EXAMINE InBox/Sub (CONDSTORE)":   Select{Mailbox: "INBOX/Sub", ReadOnly: true, CondStore: true},
+		"SELECT a (QRESYNC (67890007 20050715194045000 41,43:211 (1:3 4:6)))": Select{Mailbox: "a", CondStore: true, QResync: &QResync{
+			67890007, 20050715194045000, set(41, 41, 43, 211).Set, set(1, 3).Set, set(4, 6).Set}},
+		"SELECT a (QRESYNC (1 2))":            Select{Mailbox: "a", CondStore: true, QResync: &QResync{UIDValidity: 1, ModSeq: 2}},
+		`CREATE Entw&APw-rfe (USE (\Drafts))`: Create{"Entwürfe", []string{"Drafts"}},
+		"DELETE \"a b\"":                      Delete{"a b"},
+		"RENAME a b":                          Rename{"a", "b"},
+		"UNSUBSCRIBE a":                       Subscribe{"a", false},
+		"STATUS a (messages SIZE)":            Status{"a", []string{"MESSAGES", "SIZE"}},
+		`LIST "" ""`:                          List{},
+		`LIST "" "*"`:                         List{Patterns: []string{"*"}},
+		`LIST a/ %`:                           List{Reference: "a/", Patterns: []string{"%"}},
+		`LSUB "" *`:                           List{LSub: true, Subscribed: true, Patterns: []string{"*"}},
+		`LIST (SUBSCRIBED RECURSIVEMATCH) "" (a "b*") RETURN (CHILDREN STATUS (MESSAGES))`: List{Extended: true, Subscribed: true, RecursiveMatch: true,
+			Patterns: []string{"a", "b*"}, ReturnChildren: true, ReturnStatus: []string{"MESSAGES"}},
+		`FETCH 1:* FAST`: Fetch{Set: set(1, 0), Items: []Item{{Kind: Flags}, {Kind: InternalDate}, {Kind: Size}}},
+		`UID FETCH 5,3 (UID BODY.PEEK[] BODY[1.2.MIME]<0.10>)`: Fetch{UID: true, Set: set(5, 5, 3, 3), Items: []Item{
+			{Kind: UID}, {BodySection, &Section{Peek: true}}, {BodySection, &Section{Part: []uint32{1, 2}, Text: MIME, Partial: true, Length: 10}}}},
+		`FETCH $ BODY[HEADER.FIELDS.NOT (From "X Y")]`: Fetch{Set: NumSet{Saved: true}, Items: []Item{
+			{BodySection, &Section{Text: HeaderFieldsNot, Fields: []string{"From", "X Y"}}}}},
+		`FETCH 1 (BINARY.SIZE[1] BINARY.PEEK[2.3] BODY)`: Fetch{Set: set(1, 1), Items: []Item{
+			{BinarySize, &Section{Part: []uint32{1}}}, {Binary, &Section{Part: []uint32{2, 3}, Peek: true}}, {Kind: Body}}},
+		`UID FETCH 1:* FLAGS (CHANGEDSINCE 12345 VANISHED)`:   Fetch{UID: true, Set: set(1, 0), Items: []Item{{Kind: Flags}}, Changed: true, ChangedSince: 12345, Vanished: true},
+		`STORE 1 +FLAGS.SILENT (\seen $x)`:                    Store{Set: set(1, 1), Op: Add, Silent: true, Flags: []string{`\Seen`, "$x"}},
+		`UID STORE 1 (UNCHANGEDSINCE 0) -FLAGS \Deleted Junk`: Store{UID: true, Set: set(1, 1), Op: Remove, Flags: []string{`\Deleted`, "Junk"}, Conditional: true},
+		`STORE 1 FLAGS ()`: Store{Set: set(1, 1), Flags: []string{}},
+		`UID MOVE 1 a`:     Copy{UID: true, Move: true, Set: set(1, 1), Mailbox: "a"},
+		`EXPUNGE`:          Expunge{},
+		`SEARCH ALL`:       Search{Key: all(Key{})},
+		`SEARCH CHARSET utf-8 SUBJECT {2}` + "\r\né": Search{Charset: "UTF-8", Key: all(Key{Op: HeaderField, Field: "SUBJECT", Text: "é"})},
+		`UID SEARCH RETURN (MIN SAVE) 1:3 (UID * OR UNSEEN NOT LARGER 5)`: Search{UID: true, Return: &Return{Min: true, Save: true}, Key: all(
+			Key{Op: SeqSet, Set: set(1, 3)},
+			all(Key{Op: UIDSet, Set: set(0, 0)}, Key{Op: Or, Keys: []Key{not(Key{Op: Keyword, Flag: `\Seen`}), not(Key{Op: Larger, Number: 5})}}))},
+		`SEARCH RETURN () KEYWORD $RequireTLS`:         Search{Return: &Return{All: true}, Key: all(Key{Op: Keyword, Flag: "$RequireTLS"})},
+		`SEARCH SINCE 1-Feb-1994 SENTON "01-Feb-1994"`: Search{Key: all(Key{Op: Since, Date: date}, Key{Op: SentOn, Date: date})},
+		`SEARCH MODSEQ "/flags/\\draft" all 620162338`: Search{Key: all(Key{Op: ModSeqFrom, Number: 620162338})},
+		`SEARCH MODSEQ 5 $`:                            Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
+		`APPEND a (\Seen) "17-Jul-1996 02:44:25 -0700" {310}`: &Append{"a", Message{Flags: []string{`\Seen`},
+			Date: time.Date(1996, 7, 17, 2, 44, 25, 0, time.FixedZone("", -7*3600)), Literal: wire.Literal{Size: 310, Sync: true}}},
+		`APPEND a UTF8 (~{3+}`: &Append{"a", Message{UTF8: true, Literal: wire.Literal{Size: 3, Binary: true}}},
+	} {
+		state := Selected
+		if strings.HasPrefix(strings.ToUpper(input), "LOGIN") || strings.HasPrefix(input, "AUTH") {
+			state = NotAuthenticated
+		}
+		tag, _, got, _, err := parse(&Parser{}, state, "a1 "+input+"\r\n")
+		if err != nil || tag != "a1" {
+			t.Errorf("%s: %v", input, err)
+			continue
+		}
+		if !same(got, want) {
+			t.Errorf("%s:\n got %#v\nwant %#v", input, got, want)
+		}
+	}
+}
+
+// same compares commands, times by what they say.
+func same(a, b Command) bool {
+	x, ok := a.(*Append)
+	y, ok2 := b.(*Append)
+	if ok && ok2 && x.First.Date.Format(time.RFC3339) == y.First.Date.Format(time.RFC3339) {
+		xx, yy := *x, *y
+		xx.First.Date, yy.First.Date = time.Time{}, time.Time{}
+		return reflect.DeepEqual(xx, yy)
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+func TestParseRejects(t *testing.T) {
+	deep := strings.Repeat("(", 200) + "ALL" + strings.Repeat(")", 200)
+	nots := strings.Repeat("NOT ", 200) + "ALL"
+	many := strings.TrimSpace(strings.Repeat("BODY x ", maxKeys+1))
+	for _, input := range []string{
+		"", " ", "FOO", "UID", "UID NOOP", "UID CLOSE", "NOOP x", "NOOP ", "STARTTLS",
+		"SELECT", "SELECT ", "SELECT a b", "SELECT a (FOO)", "SELECT a (QRESYNC (0 1))", "SELECT a (QRESYNC (1 1 1:*))", "SELECT &", "SELECT \"a\x01b\"",
+		"SELECT {2000000}", "CREATE a (USE (Drafts))", "STATUS a ()", "STATUS a (FOO)", "STATUS a MESSAGES",
+		`LIST (FOO) "" *`, `LIST (RECURSIVEMATCH) "" *`, `LIST "" * RETURN (FOO)`, `LIST "" * FOO ()`, `LIST "" ()`, `LIST ""`,
+		"FETCH", "FETCH 0 FLAGS", "FETCH 1", "FETCH 1 ()", "FETCH 1 FOO", "FETCH 1 (FAST)", "FETCH 1 BODY[", "FETCH 1 BODY[0]", "FETCH 1 BODY[MIME]", "FETCH 1 BODY[1.]",
+		"FETCH 1 BODY[]<0.0>", "FETCH 1 BODY[]<0>", "FETCH 1 BODY[]<1.9223372036854775808>", "FETCH 1 BODY[HEADER.FIELDS ()]", "FETCH 1 BODY[HEADER.FIELDS]", "FETCH 1 BINARY[TEXT]",
+		"FETCH 1 BINARY.SIZE.PEEK[1]", "FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)", "UID FETCH 1 FLAGS (VANISHED)", "FETCH 1 FLAGS (FOO)", "FETCH 1 BODY.PEEK", "FETCH 1 BODY[1.FOO]",
+		`STORE 1 FLAGS`, `STORE 1 FOO ()`, `STORE 1 FLAGS (\Recent)`, `STORE 1 FLAGS (\*)`, `STORE 1 FLAGS \Foo`, `STORE 1 (FOO 1) FLAGS ()`, `STORE 1:x FLAGS ()`, `STORE 1 FLAGS (a b`,
+		`STORE 1 FLAGS (` + strings.Repeat("k", maxKeyword+1) + `)`,
+		"COPY 1", "MOVE 1 a b", "UID EXPUNGE", "EXPUNGE 1",
+		"SEARCH", "SEARCH FOO", "SEARCH ()", "SEARCH (ALL", "SEARCH OR ALL", "SEARCH NOT", "SEARCH RETURN (FOO) ALL", "SEARCH RETURN (MIN)", "SEARCH SINCE 32-Feb-1994", "SEARCH SINCE 1-2-1994",
+		"SEARCH LARGER -1", "SEARCH OLDER 0", "SEARCH KEYWORD \\Seen", "SEARCH UID x", "SEARCH HEADER a", "SEARCH MODSEQ", `SEARCH MODSEQ "x" foo 1`, "SEARCH CHARSET UTF-8",
+		"SEARCH " + deep, "SEARCH " + nots, "SEARCH " + many,
+		`APPEND a`, `APPEND a "x"`, `APPEND a (\Seen) "32-Jul-1996 02:44:25 -0700" {3+}` + "\r\nabc", `APPEND a "1996-07-17" {3}`, `APPEND a UTF8 ({3}`, `APPEND a FOO {3}`, `APPEND a {x}`,
+		"ENABLE", "LOGIN a b",
+	} {
+		tag, _, cmd, l, err := parse(&Parser{}, Selected, "a1 "+input+"\r\nb NOOP\r\n")
+		if _, ok := errors.AsType[*wire.SyntaxError](err); !ok || tag != "a1" {
+			t.Errorf("%.60q: got %#v, error %v, tag %q", input, cmd, err, tag)
+			continue
+		}
+		// The next command has to be found again.
+		if err := l.Finish(); err != nil {
+			t.Errorf("%.60q: %v", input, err)
+			continue
+		}
+		if err := l.Next(); err != nil {
+			t.Errorf("%.60q: %v", input, err)
+			continue
+		}
+		if tag, err := l.Tag(); tag != "b" || err != nil {
+			t.Errorf("%.60q: then tag %q, %v", input, tag, err)
+		}
+	}
+}
+
+func TestParseStates(t *testing.T) {
+	for _, test := range []struct {
+		input string
+		in    State
+	}{
+		{"NOOP", anyState}, {"CAPABILITY", anyState}, {"LOGOUT", anyState}, {"ID NIL", anyState},
+		{"LOGIN a b", NotAuthenticated}, {"AUTHENTICATE PLAIN", NotAuthenticated},
+		{"SELECT a", loggedIn}, {"LIST \"\" *", loggedIn}, {"IDLE", loggedIn}, {"APPEND a {1}", loggedIn}, {"ENABLE X", loggedIn},
+		{"FETCH 1 FLAGS", Selected}, {"UID SEARCH ALL", Selected}, {"CLOSE", Selected}, {"UNSELECT", Selected}, {"EXPUNGE", Selected},
+	} {
+		for _, state := range []State{NotAuthenticated, Authenticated, Selected} {
+			_, _, _, _, err := parse(&Parser{}, state, "a "+test.input+"\r\n")
+			if (err == nil) != (test.in&state != 0) {
+				t.Errorf("%s in state %d: %v", test.input, state, err)
+			}
+		}
+	}
+}
+
+func TestMailboxNamesUTF8(t *testing.T) {
+	for _, test := range []struct {
+		utf8           bool
+		in, want, fail string
+	}{
+		{false, `"Tom &- J"`, "Tom & J", ""},
+		{true, `"Tom & J"`, "Tom & J", ""},
+		{true, `"C&-D"`, "C&-D", ""},
+		{true, `"Entwürfe"`, "Entwürfe", ""},
+		{false, `"Entwürfe"`, "", "UTF-7"},
+		{true, "{2+}\r\n\xff\xfe", "", "UTF-8"},
+	} {
+		_, _, cmd, _, err := parse(&Parser{UTF8: test.utf8}, Authenticated, "a DELETE "+test.in+"\r\n")
+		switch {
+		case test.fail != "" && (err == nil || !strings.Contains(err.Error(), test.fail)):
+			t.Errorf("%s: got %v, %v", test.in, cmd, err)
+		case test.fail == "" && (err != nil || cmd != Command(Delete{test.want})):
+			t.Errorf("%s: got %v, %v", test.in, cmd, err)
+		}
+	}
+}
+
+func TestMultiAppend(t *testing.T) {
+	p := &Parser{}
+	_, _, cmd, l, err := parse(p, Authenticated, "a APPEND x {3+}\r\nabc (\\Seen) {2+}\r\nde UTF8 (~{1+}\r\nf)\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for m := &cmd.(*Append).First; m != nil; {
+		r, err := l.OpenLiteral()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(b)+strings.Join(m.Flags, ""))
+		if err := l.CloseLiteral(); err != nil {
+			t.Fatal(err)
+		}
+		if m, err = p.NextMessage(l, *m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := strings.Join(got, ","); s != `abc,de\Seen,f` {
+		t.Errorf("got %s", s)
+	}
+}
+
+// A parsed command, printed and parsed again, is the same command.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		`a FETCH 1:*,3 (FLAGS BODY.PEEK[1.HEADER.FIELDS (From)]<0.10> BINARY[1])`, `a UID FETCH 1 ALL (CHANGEDSINCE 5 VANISHED)`,
+		`a SEARCH RETURN (MIN) CHARSET UTF-8 OR (FROM "x" NOT BODY y) 1:5 SINCE 1-Jan-2020 MODSEQ 5`, `a STORE 1 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\Seen x)`,
+		`a LIST (SUBSCRIBED) "" (a b) RETURN (STATUS (MESSAGES))`, `a SELECT x (QRESYNC (1 2 3:4 (1 2)))`, `a APPEND x (\Seen) "17-Jul-1996 02:44:25 -0700" UTF8 (~{3+}`,
+		"a LOGIN {1+}\r\nx y", `a ID ("a" "b")`, `a CREATE &AOk- (USE (\Sent))`, `a UID MOVE $ y`, `a UID EXPUNGE 5`, `a AUTHENTICATE PLAIN =`, `a ENABLE X`, `a STATUS x (SIZE)`,
+	} {
+		f.Add(seed, true)
+		f.Add(seed, false)
+	}
+	f.Fuzz(func(t *testing.T, input string, utf8 bool) {
+		p := &Parser{UTF8: utf8}
+		for _, state := range []State{NotAuthenticated, Selected} {
+			tag, name, cmd, l, err := parse(p, state, input+"\r\n")
+			if err != nil {
+				_ = l.Finish()
+				continue
+			}
+			printed := tag + " " + print(p, name, cmd)
+			tag2, name2, again, _, err := parse(p, state, printed+"\r\n")
+			if err != nil || tag2 != tag || name2 != name || !same(again, cmd) {
+				t.Errorf("%q\nprinted %q\nerror %v\n got %#v\nwant %#v", input, printed, err, again, cmd)
+			}
+		}
+	})
+}

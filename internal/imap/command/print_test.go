@@ -1,0 +1,253 @@
+package command
+
+import (
+	"fmt"
+	"strings"
+
+	"rtls/internal/imap/wire"
+)
+
+// print writes a command the way a client could have, for the round trip of
+// FuzzParse.
+func print(p *Parser, name string, cmd Command) string {
+	w := &printer{utf8: p.UTF8}
+	w.add(name)
+	switch c := cmd.(type) {
+	case Login:
+		w.str(c.User)
+		w.str(c.Password)
+	case Authenticate:
+		w.add(c.Mechanism)
+		if c.Initial != nil {
+			w.add(*c.Initial)
+		}
+	case Enable:
+		w.add(c.Capabilities...)
+	case ID:
+		var fields []string
+		for _, f := range c.Fields {
+			fields = append(fields, literal(f[0]), literal(f[1]))
+		}
+		if fields == nil {
+			w.add("NIL")
+		} else {
+			w.list(fields)
+		}
+	case Select:
+		w.mailbox(c.Mailbox)
+		w.selectParams(c)
+	case Create:
+		w.mailbox(c.Mailbox)
+		if c.Uses != nil {
+			w.add(`(USE (\` + strings.Join(c.Uses, ` \`) + "))")
+		}
+	case Delete:
+		w.mailbox(c.Mailbox)
+	case Rename:
+		w.mailbox(c.From)
+		w.mailbox(c.To)
+	case Subscribe:
+		w.mailbox(c.Mailbox)
+	case Status:
+		w.mailbox(c.Mailbox)
+		w.list(c.Items)
+	case List:
+		w.listCommand(c)
+	case Store:
+		w.add(c.Set.String())
+		if c.Conditional {
+			w.add(fmt.Sprintf("(UNCHANGEDSINCE %d)", c.UnchangedSince))
+		}
+		silent := map[bool]string{true: ".SILENT"}[c.Silent]
+		w.add(c.Op.String() + "FLAGS" + silent)
+		w.list(c.Flags)
+	case Copy:
+		w.add(c.Set.String())
+		w.mailbox(c.Mailbox)
+	case Expunge:
+		if c.UIDs != nil {
+			w.add(c.UIDs.String())
+		}
+	case Fetch:
+		w.add(c.Set.String())
+		var items []string
+		for _, item := range c.Items {
+			items = append(items, item.String())
+		}
+		w.list(items)
+		if c.Changed {
+			vanished := map[bool]string{true: " VANISHED"}[c.Vanished]
+			w.add(fmt.Sprintf("(CHANGEDSINCE %d%s)", c.ChangedSince, vanished))
+		}
+	case Search:
+		w.search(c)
+	case *Append:
+		w.mailbox(c.Mailbox)
+		w.message(c.First)
+	}
+	return strings.Join(w.words, " ")
+}
+
+type printer struct {
+	utf8  bool
+	words []string
+}
+
+func (w *printer) add(words ...string) { w.words = append(w.words, words...) }
+func (w *printer) list(items []string) { w.add("(" + strings.Join(items, " ") + ")") }
+func (w *printer) str(s string)        { w.add(literal(s)) }
+func literal(s string) string          { return fmt.Sprintf("{%d+}\r\n%s", len(s), s) }
+func paren(words ...string) string     { return "(" + strings.Join(words, " ") + ")" }
+
+func (w *printer) name(s string) string {
+	if !w.utf8 {
+		s = wire.EncodeUTF7(s)
+	}
+	return literal(s)
+}
+
+func (w *printer) mailbox(s string) { w.add(w.name(s)) }
+
+func (w *printer) selectParams(c Select) {
+	var params []string
+	if c.CondStore && c.QResync == nil {
+		params = append(params, "CONDSTORE")
+	}
+	if q := c.QResync; q != nil {
+		words := []string{fmt.Sprint(q.UIDValidity), fmt.Sprint(q.ModSeq)}
+		if q.Known != nil {
+			words = append(words, q.Known.String())
+		}
+		if q.SeqMatch != nil {
+			words = append(words, paren(q.SeqMatch.String(), q.UIDMatch.String()))
+		}
+		params = append(params, "QRESYNC "+paren(words...))
+	}
+	if params != nil {
+		w.list(params)
+	}
+}
+
+func (w *printer) listCommand(c List) {
+	options := func(on map[string]bool) []string {
+		var words []string
+		for _, word := range []string{"SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "RECURSIVEMATCH"} {
+			if on[word] {
+				words = append(words, word)
+			}
+		}
+		return words
+	}
+	if c.Extended {
+		w.list(options(map[string]bool{"SUBSCRIBED": c.Subscribed, "SPECIAL-USE": c.SpecialUse, "RECURSIVEMATCH": c.RecursiveMatch}))
+	}
+	w.mailbox(c.Reference)
+	var patterns []string
+	for _, p := range c.Patterns {
+		patterns = append(patterns, w.name(p))
+	}
+	switch {
+	case c.Extended:
+		w.list(patterns)
+	case len(patterns) == 0:
+		w.add(`""`)
+	default:
+		w.add(patterns[0])
+	}
+	if !c.Extended {
+		return
+	}
+	words := options(map[string]bool{"SUBSCRIBED": c.ReturnSubscribed, "CHILDREN": c.ReturnChildren, "SPECIAL-USE": c.ReturnSpecialUse})
+	if c.ReturnStatus != nil {
+		words = append(words, "STATUS", paren(c.ReturnStatus...))
+	}
+	w.add("RETURN")
+	w.list(words)
+}
+
+func (w *printer) message(m Message) {
+	if m.Flags != nil {
+		w.list(m.Flags)
+	}
+	if !m.Date.IsZero() {
+		w.add(`"` + m.Date.Format(DateTimeLayout) + `"`)
+	}
+	if m.UTF8 {
+		w.add("UTF8")
+	}
+	s := fmt.Sprintf("{%d", m.Literal.Size)
+	if m.Literal.Binary {
+		s = "~" + s
+	}
+	if m.UTF8 {
+		s = "(" + s
+	}
+	if !m.Literal.Sync {
+		s += "+"
+	}
+	w.add(s + "}")
+}
+
+func (w *printer) search(c Search) {
+	if r := c.Return; r != nil {
+		var words []string
+		for _, o := range []struct {
+			on   bool
+			word string
+		}{{r.Min, "MIN"}, {r.Max, "MAX"}, {r.All, "ALL"}, {r.Count, "COUNT"}, {r.Save, "SAVE"}} {
+			if o.on {
+				words = append(words, o.word)
+			}
+		}
+		w.add("RETURN")
+		w.list(words)
+	}
+	if c.Charset != "" {
+		w.add("CHARSET", literal(c.Charset))
+	}
+	for _, key := range c.Key.Keys {
+		w.add(printKey(key))
+	}
+}
+
+var opNames = map[Op]string{
+	Larger: "LARGER", Smaller: "SMALLER", Older: "OLDER", Younger: "YOUNGER", ModSeqFrom: "MODSEQ",
+	Before: "BEFORE", On: "ON", Since: "SINCE", SentBefore: "SENTBEFORE", SentOn: "SENTON", SentSince: "SENTSINCE",
+	InBody: "BODY", InText: "TEXT",
+}
+
+func printKey(k Key) string {
+	switch k.Op {
+	case And:
+		if len(k.Keys) == 0 {
+			return "ALL"
+		}
+		var words []string
+		for _, sub := range k.Keys {
+			words = append(words, printKey(sub))
+		}
+		return paren(words...)
+	case Or:
+		return "OR " + printKey(k.Keys[0]) + " " + printKey(k.Keys[1])
+	case Not:
+		return "NOT " + printKey(k.Keys[0])
+	case SeqSet:
+		return k.Set.String()
+	case UIDSet:
+		return "UID " + k.Set.String()
+	case Keyword:
+		if name, system := strings.CutPrefix(k.Flag, `\`); system {
+			return name
+		}
+		return "KEYWORD " + k.Flag
+	case Recent:
+		return "RECENT"
+	case HeaderField:
+		return "HEADER " + literal(k.Field) + " " + literal(k.Text)
+	case InBody, InText:
+		return opNames[k.Op] + " " + literal(k.Text)
+	case Larger, Smaller, Older, Younger, ModSeqFrom:
+		return fmt.Sprintf("%s %d", opNames[k.Op], k.Number)
+	}
+	return opNames[k.Op] + " " + k.Date.Format(DateLayout)
+}

@@ -1,0 +1,367 @@
+package command
+
+import (
+	"strings"
+	"time"
+
+	"rtls/internal/imap/wire"
+)
+
+// Search is SEARCH and UID SEARCH.
+type Search struct {
+	UID     bool
+	Return  *Return // nil if the client gave no RETURN
+	Charset string  // upper case, empty if the client gave none
+	Key     Key
+}
+
+// Return says what of a search's result is wanted (RFC 4731, RFC 5182). RETURN ()
+// is All.
+type Return struct{ Min, Max, All, Count, Save bool }
+
+// Key is a node of what is searched for. Which fields count depends on Op.
+type Key struct {
+	Op   Op
+	Keys []Key // of And, Or (two) and Not (one)
+
+	Set    NumSet    // of SeqSet and UIDSet
+	Flag   string    // of Keyword; system flags have a backslash
+	Field  string    // of HeaderField, as written
+	Text   string    // of HeaderField, InBody and InText
+	Number uint64    // of Larger, Smaller, Older, Younger and ModSeqFrom
+	Date   time.Time // midnight UTC, of the six operators with dates
+}
+
+// Op is an operator of a search.
+type Op uint8
+
+const (
+	And Op = iota // of no keys: everything
+	Or
+	Not
+	SeqSet
+	UIDSet
+	Keyword // a flag or a keyword is set
+	Recent
+	HeaderField // a header field holds Text; empty Text: the field is there
+	InBody
+	InText
+	Larger
+	Smaller
+	Older      // than Number seconds (RFC 5032)
+	Younger    // at most Number seconds old
+	ModSeqFrom // the mod-sequence is at least Number (RFC 7162)
+	Before
+	On
+	Since
+	SentBefore
+	SentOn
+	SentSince
+)
+
+// Uses reports whether op occurs in the key.
+func (k Key) Uses(op Op) bool {
+	if k.Op == op {
+		return true
+	}
+	for _, sub := range k.Keys {
+		if sub.Uses(op) {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	maxDepth = 50
+	maxKeys  = 1000
+)
+
+func parseSearch(uid bool) func(*Parser, *wire.Lexer) (Command, error) {
+	return func(p *Parser, l *wire.Lexer) (Command, error) {
+		c := Search{UID: uid}
+		if err := l.SP(); err != nil {
+			return nil, err
+		}
+		s := searchParser{l: l}
+		word, err := s.prefix(p, &c)
+		if err != nil {
+			return nil, err
+		}
+		c.Key.Op = And
+		for {
+			var key Key
+			if word != "" {
+				key, err = s.named(word, 1)
+				word = ""
+			} else {
+				key, err = s.key(1)
+			}
+			if err != nil {
+				return nil, err
+			}
+			c.Key.Keys = append(c.Key.Keys, key)
+			if !l.Accept(' ') {
+				return c, nil
+			}
+		}
+	}
+}
+
+type searchParser struct {
+	l    *wire.Lexer
+	keys int
+}
+
+// prefix reads RETURN and CHARSET. A word that was read and is neither is
+// returned: it begins the first key.
+func (s *searchParser) prefix(p *Parser, c *Search) (word string, err error) {
+	next := func() error {
+		word = ""
+		if ch := s.l.Peek(); ch|0x20 >= 'a' && ch|0x20 <= 'z' {
+			word, err = s.l.Word("")
+			return err
+		}
+		return nil
+	}
+	if err := next(); err != nil {
+		return "", err
+	}
+	if word == "RETURN" {
+		c.Return = &Return{}
+		if err := spaced(s.l, func() error { return s.results(c.Return) }, next); err != nil {
+			return "", err
+		}
+	}
+	if word == "CHARSET" {
+		if p.NoCharset {
+			return "", wire.Syntaxf("no CHARSET after UTF-8 was enabled")
+		}
+		if err := spaced(s.l, func() (err error) {
+			c.Charset, err = s.l.AString()
+			c.Charset = strings.ToUpper(c.Charset)
+			return err
+		}, next); err != nil {
+			return "", err
+		}
+	}
+	return word, nil
+}
+
+func (s *searchParser) results(r *Return) error {
+	err := s.l.List(func() error {
+		word, err := s.l.Word("")
+		switch word {
+		case "MIN":
+			r.Min = true
+		case "MAX":
+			r.Max = true
+		case "ALL":
+			r.All = true
+		case "COUNT":
+			r.Count = true
+		case "SAVE":
+			r.Save = true
+		default:
+			if err == nil {
+				err = wire.Syntaxf("unknown result option %s", word)
+			}
+		}
+		return err
+	})
+	if *r == (Return{}) {
+		r.All = true
+	}
+	return err
+}
+
+func (s *searchParser) key(depth int) (Key, error) {
+	switch c := s.l.Peek(); {
+	case c == '(':
+		return s.group(depth)
+	case c == '$' || c == '*' || c >= '0' && c <= '9':
+		set, err := numSet(s.l)
+		return Key{Op: SeqSet, Set: set}, err
+	}
+	word, err := s.l.Word("")
+	if err != nil {
+		return Key{}, err
+	}
+	return s.named(word, depth)
+}
+
+func (s *searchParser) group(depth int) (Key, error) {
+	key := Key{Op: And}
+	if depth >= maxDepth {
+		return key, wire.Syntaxf("search is nested too deeply")
+	}
+	err := s.l.List(func() error {
+		sub, err := s.key(depth + 1)
+		key.Keys = append(key.Keys, sub)
+		return err
+	})
+	if err == nil && len(key.Keys) == 0 {
+		err = wire.Syntaxf("() is not a search key")
+	}
+	return key, err
+}
+
+func not(key Key) Key { return Key{Op: Not, Keys: []Key{key}} }
+
+var simpleKeys = map[string]Key{
+	"ALL":        {},
+	"ANSWERED":   {Op: Keyword, Flag: `\Answered`},
+	"DELETED":    {Op: Keyword, Flag: `\Deleted`},
+	"DRAFT":      {Op: Keyword, Flag: `\Draft`},
+	"FLAGGED":    {Op: Keyword, Flag: `\Flagged`},
+	"SEEN":       {Op: Keyword, Flag: `\Seen`},
+	"UNANSWERED": not(Key{Op: Keyword, Flag: `\Answered`}),
+	"UNDELETED":  not(Key{Op: Keyword, Flag: `\Deleted`}),
+	"UNDRAFT":    not(Key{Op: Keyword, Flag: `\Draft`}),
+	"UNFLAGGED":  not(Key{Op: Keyword, Flag: `\Flagged`}),
+	"UNSEEN":     not(Key{Op: Keyword, Flag: `\Seen`}),
+	"RECENT":     {Op: Recent},
+	"OLD":        not(Key{Op: Recent}),
+	"NEW":        {Op: And, Keys: []Key{{Op: Recent}, not(Key{Op: Keyword, Flag: `\Seen`})}},
+}
+
+var dateKeys = map[string]Op{
+	"BEFORE": Before, "ON": On, "SINCE": Since,
+	"SENTBEFORE": SentBefore, "SENTON": SentOn, "SENTSINCE": SentSince,
+}
+
+var numberKeys = map[string]Op{"LARGER": Larger, "SMALLER": Smaller, "OLDER": Older, "YOUNGER": Younger}
+
+// named reads the rest of a key that begins with a word.
+func (s *searchParser) named(word string, depth int) (key Key, err error) {
+	if s.keys++; s.keys > maxKeys || depth > maxDepth {
+		return key, wire.Syntaxf("search is too complex")
+	}
+	if key, ok := simpleKeys[word]; ok {
+		return key, nil
+	}
+	if op, ok := dateKeys[word]; ok {
+		key.Op = op
+		return key, spaced(s.l, func() (err error) {
+			key.Date, err = date(s.l)
+			return err
+		})
+	}
+	if op, ok := numberKeys[word]; ok {
+		key.Op = op
+		err := spaced(s.l, func() (err error) {
+			key.Number, err = s.l.Number64()
+			return err
+		})
+		if err == nil && (op == Older || op == Younger) && key.Number == 0 {
+			err = wire.Syntaxf("%s takes a number above 0", word)
+		}
+		return key, err
+	}
+	switch word {
+	case "NOT":
+		key.Op, key.Keys = Not, make([]Key, 1)
+		return key, spaced(s.l, s.into(&key.Keys[0], depth))
+	case "OR":
+		key.Op, key.Keys = Or, make([]Key, 2)
+		return key, spaced(s.l, s.into(&key.Keys[0], depth), s.into(&key.Keys[1], depth))
+	case "UID":
+		key.Op = UIDSet
+		return key, spaced(s.l, func() (err error) {
+			key.Set, err = numSet(s.l)
+			return err
+		})
+	case "KEYWORD", "UNKEYWORD":
+		key.Op = Keyword
+		if err := spaced(s.l, func() (err error) {
+			key.Flag, err = s.l.Atom()
+			return err
+		}); err != nil {
+			return key, err
+		}
+		if word == "UNKEYWORD" {
+			key = not(key)
+		}
+		return key, nil
+	case "MODSEQ":
+		return s.modSeq()
+	}
+	return s.textKey(word)
+}
+
+func (s *searchParser) into(key *Key, depth int) func() error {
+	return func() (err error) {
+		*key, err = s.key(depth + 1)
+		return err
+	}
+}
+
+func (s *searchParser) textKey(word string) (key Key, err error) {
+	text := func() (err error) {
+		key.Text, err = s.l.AString()
+		return err
+	}
+	switch word {
+	case "BODY":
+		key.Op = InBody
+	case "TEXT":
+		key.Op = InText
+	case "FROM", "TO", "CC", "BCC", "SUBJECT":
+		key.Op, key.Field = HeaderField, word
+	case "HEADER":
+		key.Op = HeaderField
+		return key, spaced(s.l, func() (err error) {
+			key.Field, err = s.l.AString()
+			return err
+		}, text)
+	default:
+		return key, wire.Syntaxf("unknown search key %s", word)
+	}
+	return key, spaced(s.l, text)
+}
+
+// modSeq reads the number after MODSEQ and, before it, the name of a flag and
+// whose value is meant: there is one mod-sequence for all of a message (RFC 7162
+// section 3.1.5 allows that).
+func (s *searchParser) modSeq() (Key, error) {
+	key := Key{Op: ModSeqFrom}
+	if err := s.l.SP(); err != nil {
+		return key, err
+	}
+	if s.l.Peek() == '"' {
+		if _, err := s.l.String(); err != nil {
+			return key, err
+		}
+		if err := s.l.SP(); err != nil {
+			return key, err
+		}
+		word, err := s.l.Word("")
+		if err != nil {
+			return key, err
+		}
+		if word != "ALL" && word != "PRIV" && word != "SHARED" {
+			return key, wire.Syntaxf("expected all, priv or shared, found %s", word)
+		}
+		if err := s.l.SP(); err != nil {
+			return key, err
+		}
+	}
+	var err error
+	key.Number, err = s.l.Number64()
+	return key, err
+}
+
+// DateLayout is the form of dates in a search; the day may have one digit.
+const DateLayout = "2-Jan-2006"
+
+func date(l *wire.Lexer) (time.Time, error) {
+	s, err := l.AString()
+	if err != nil {
+		return time.Time{}, err
+	}
+	t, err := time.Parse(DateLayout, s)
+	if err != nil {
+		return t, wire.Syntaxf("a date is written %s", DateLayout)
+	}
+	return t, nil
+}
