@@ -1,0 +1,198 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"rtls/store/internal/index"
+	"rtls/store/internal/sqlite"
+	"rtls/store/internal/vfs"
+)
+
+// Errors that callers branch on. They may come wrapped.
+var (
+	ErrNoAccount     = errors.New("no such account")
+	ErrNoMailbox     = errors.New("no such mailbox")
+	ErrNoMessage     = errors.New("no such message")
+	ErrMailboxExists = errors.New("mailbox exists already")
+	ErrName          = errors.New("mailbox name is not allowed")
+	ErrPermissions   = errors.New("account is open to group or others")
+)
+
+// Options configure an open account. The zero value works.
+type Options struct {
+	Clock    func() time.Time // default time.Now; never trusted for order or uniqueness
+	Hostname string           // in file names; default os.Hostname
+	Logger   *slog.Logger     // default: discard
+
+	fs vfs.FS // default vfs.OS
+}
+
+// Account is an open account. It is safe for concurrent use, by any number of
+// processes at once.
+type Account struct {
+	dir   string
+	fs    vfs.FS
+	clock func() time.Time
+	names *namer
+	log   *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	ix      index.Index
+	views   map[string]*view // open mailboxes, by directory
+	watches *watches
+	closed  bool
+}
+
+func newAccount(dir string, opt *Options) *Account {
+	var o Options
+	if opt != nil {
+		o = *opt
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Hostname == "" {
+		o.Hostname, _ = os.Hostname()
+	}
+	if o.Hostname == "" {
+		o.Hostname = "localhost"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.fs == nil {
+		o.fs = vfs.OS{}
+	}
+	return &Account{
+		dir:   filepath.Clean(dir),
+		fs:    o.fs,
+		clock: o.Clock,
+		names: newNamer(o.Clock, o.Hostname),
+		log:   o.Logger,
+		views: make(map[string]*view),
+	}
+}
+
+// Create makes the account in dir, with an INBOX, durable when it returns. The
+// directory above has to exist. It fails with fs.ErrExist where there is an
+// account; one that was left half made is completed.
+func Create(dir string, opt *Options) error {
+	a := newAccount(dir, opt)
+	if _, err := a.fs.Stat(filepath.Join(a.maildir(), "cur")); err == nil {
+		return fmt.Errorf("create account %s: %w", a.dir, fs.ErrExist)
+	}
+	for _, d := range []string{a.dir, a.private(), a.maildir()} {
+		if err := a.fs.Mkdir(d); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("create account: %w", err)
+		}
+	}
+	// cur/, which makes it an account, comes last.
+	if err := a.makeMaildir(a.maildir()); err != nil {
+		return fmt.Errorf("create account: %w", err)
+	}
+	for _, d := range []string{a.dir, filepath.Dir(a.dir)} {
+		if err := a.fs.SyncDir(d); err != nil {
+			return fmt.Errorf("create account: %w", err)
+		}
+	}
+	return nil
+}
+
+// makeMaildir makes what is missing of a Maildir's directories, durably.
+func (a *Account) makeMaildir(dir string) error {
+	for _, sub := range []string{"tmp", "new", "cur"} {
+		if err := a.fs.Mkdir(filepath.Join(dir, sub)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return a.fs.SyncDir(dir)
+}
+
+// Open opens the account in dir. It touches no index until a method needs it: a
+// delivery does not. It fails with ErrNoAccount where there is none and with
+// ErrPermissions where group or others may enter.
+func Open(dir string, opt *Options) (*Account, error) {
+	a := newAccount(dir, opt)
+	info, err := a.fs.Stat(a.dir)
+	if err == nil && !info.Mode.IsDir() {
+		err = fs.ErrNotExist
+	}
+	if err == nil {
+		_, err = a.fs.Stat(filepath.Join(a.maildir(), "cur"))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNoAccount, a.dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open account: %w", err)
+	}
+	if info.Mode.Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%w: %s; chmod 700 it", ErrPermissions, a.dir)
+	}
+	return a, nil
+}
+
+// Close releases the account. Mailboxes and deliveries have to be closed before.
+func (a *Account) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil
+	}
+	a.closed = true
+	a.watches.close()
+	if a.ix == nil {
+		return nil
+	}
+	return a.ix.Close()
+}
+
+func (a *Account) maildir() string { return filepath.Join(a.dir, "Maildir") }
+
+// private is the directory of what is not a message.
+func (a *Account) private() string { return filepath.Join(a.dir, ".rtls") }
+
+// index opens the index when it is first needed.
+func (a *Account) index(ctx context.Context) (index.Index, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.closed:
+		return nil, fs.ErrClosed
+	case a.ix != nil:
+		return a.ix, nil
+	}
+	if err := a.fs.Mkdir(a.private()); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	path := filepath.Join(a.private(), "index.db")
+	ix, err := sqlite.Open(ctx, path)
+	if errors.Is(err, sqlite.ErrDamaged) {
+		// It is a cache, apart from UIDs and keywords: put it aside for
+		// somebody to look at, and go on with a new one.
+		a.log.Error("index is damaged, making a new one", "path", path, "err", err)
+		aside := fmt.Sprintf("%s.damaged-%d", path, a.clock().UnixNano())
+		if err := a.fs.Rename(path, aside); err != nil {
+			return nil, fmt.Errorf("put damaged index aside: %w", err)
+		}
+		for _, suffix := range []string{"-wal", "-shm"} {
+			if err := a.fs.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("put damaged index aside: %w", err)
+			}
+		}
+		ix, err = sqlite.Open(ctx, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	a.ix = ix
+	return ix, nil
+}

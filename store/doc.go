@@ -1,0 +1,55 @@
+// Package store keeps mail in Maildirs, with what a Maildir cannot say: UIDs that
+// last, change numbers, keywords, and the tag that a message got on its way here
+// (RFC 8689). It knows no protocol. Several processes can use an account at once,
+// and other programs can work on its Maildir at the same time.
+//
+// # Layout
+//
+//	ACCOUNT/                   0700
+//	  Maildir/                 INBOX; any Maildir++ program can read it
+//	    cur/ new/ tmp/
+//	    rtls-mailbox           who this mailbox is, see identity.go
+//	    subscriptions          a name a line
+//	    .Name.Below/           another mailbox: cur/ new/ tmp/ rtls-mailbox maildirfolder
+//	  .rtls/
+//	    index.db               SQLite: UIDs, change numbers, keywords, counters
+//	    trash/                 deleted mailboxes, for the moment that it takes to remove them
+//
+// Every byte of every message is in the Maildir, and so are its flags, its size and
+// its tag, which are parts of the file's name (see filename.go). The index is a
+// cache of these, and the only place of UIDs, keywords and change numbers.
+//
+// # States of a message
+//
+//	S0  nothing
+//	S1  its file is being written, without a name or below tmp/
+//	S2  the file is whole and its content durable
+//	S3  it has its final name in new/ or cur/, and the name is durable: delivered
+//	S4  the index has it: it has a UID, durable before anybody is shown it
+//
+// Commit takes a message from S1 to S3, Sync from S3 to S4, Append from S1 to S4.
+// S3 is the commit point: only behind it may a sender be told that the message is
+// here. What is left of S1 and S2 after a crash is below tmp/, where nobody looks.
+//
+// # Guarantees
+//
+// They hold after any crash, provided that the file system keeps what it was told
+// to make durable:
+//
+//	G1  A message whose Commit or Append has returned nil is there, whole.
+//	G2  A message whose Commit or Append has failed is not there. If the system
+//	    cannot even take back the name it gave (the disk fails twice), it may be.
+//	G3  A message is listed once or not at all, and never in part.
+//	G4  A message that is listed stays listed until it is expunged, here or by
+//	    another program. A listing of a directory that misses it is no proof.
+//	G5  A UID is never given twice under one UIDVALIDITY, and UIDs only rise; also
+//	    when the index is lost. Losing rtls-mailbox and the index together gives
+//	    the mailbox a new UIDVALIDITY, the time in seconds.
+//	G6  Message bytes are never altered.
+//	G7  A message has its tag from the moment it is visible. The tag survives
+//	    renaming, flag changes, copies, moves and the loss of the index. A tag that
+//	    is missing or makes no sense is unknown, never none.
+//	G8  A change of flags that has returned nil is durable.
+//	G9  Copy copies all messages or none; Move never leaves a message in neither
+//	    mailbox.
+package store

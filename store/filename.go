@@ -1,0 +1,185 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A message's file name, apart from flags in "cur":
+//
+//	1790000000.M123456P4711Q1Rd1c2f3a4b5968778.mx.example.org,S=2048,W=2103,T=re:2,FS
+//	└──────────────────── key ──────────────────────────────┘                 └ info
+//	└──────────────────── base ─────────────────────────────────────────────┘
+//
+// Seconds, microseconds, process and a count make names tell something to people;
+// 64 random bits alone make them unique, since clocks can stand still or go back.
+// S is the size of the file, W that of the message on the wire, T tag and origin.
+
+// Key names a message: the base name of its file up to the first "," or ":".
+type Key string
+
+// namer makes the names of one account.
+type namer struct {
+	clock func() time.Time
+	host  string // escaped
+	pid   string
+	count atomic.Uint64
+}
+
+func newNamer(clock func() time.Time, host string) *namer {
+	return &namer{
+		clock: clock,
+		host:  strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`).Replace(host),
+		pid:   strconv.Itoa(os.Getpid()),
+	}
+}
+
+func (n *namer) key() Key {
+	var random [8]byte
+	rand.Read(random[:]) // does not fail
+	now := n.clock()
+	b := make([]byte, 0, 64)
+	b = strconv.AppendInt(b, now.Unix(), 10)
+	b = append(b, ".M"...)
+	b = strconv.AppendInt(b, int64(now.Nanosecond()/1000), 10)
+	b = append(b, 'P')
+	b = append(b, n.pid...)
+	b = append(b, 'Q')
+	b = strconv.AppendUint(b, n.count.Add(1), 10)
+	b = append(b, 'R')
+	b = hex.AppendEncode(b, random[:])
+	b = append(b, '.')
+	b = append(b, n.host...)
+	return Key(b)
+}
+
+// baseName is the base name of a message that we store ourselves.
+func baseName(key Key, fileSize, wireSize int64, tag Tag, origin Origin) string {
+	b := make([]byte, 0, len(key)+40)
+	b = append(b, key...)
+	b = append(b, ",S="...)
+	b = strconv.AppendInt(b, fileSize, 10)
+	b = append(b, ",W="...)
+	b = strconv.AppendInt(b, wireSize, 10)
+	b = append(b, ",T="...)
+	b = append(b, tagLetters[tag], originLetters[origin])
+	return string(b)
+}
+
+// parsedName is what a file name says.
+type parsedName struct {
+	key      Key
+	base     string
+	info     string // behind the separator; empty if there is none
+	hasInfo  bool
+	fileSize int64 // -1 where the name does not say
+	wireSize int64
+	tag      Tag
+	origin   Origin
+	flags    Flags
+	extra    string // letters of info that are none of ours, sorted as found
+}
+
+// parseName reads a file name of anybody's making. Whatever is missing or makes
+// no sense is unknown.
+func parseName(name string) parsedName {
+	p := parsedName{fileSize: -1, wireSize: -1}
+	p.base = name
+	if i := strings.IndexByte(name, ':'); i >= 0 {
+		p.base, p.info, p.hasInfo = name[:i], name[i+1:], true
+	}
+	rest := ""
+	p.key = Key(p.base)
+	if i := strings.IndexByte(p.base, ','); i >= 0 {
+		p.key, rest = Key(p.base[:i]), p.base[i:]
+	}
+	tags := 0
+	for rest != "" {
+		field := rest[1:]
+		rest = ""
+		if i := strings.IndexByte(field, ','); i >= 0 {
+			field, rest = field[:i], field[i:]
+		}
+		if len(field) < 2 || field[1] != '=' {
+			continue
+		}
+		switch field[0] {
+		case 'S':
+			p.fileSize = parseSize(field[2:])
+		case 'W':
+			p.wireSize = parseSize(field[2:])
+		case 'T':
+			tags++
+			p.tag, p.origin = parseTag(field[2:])
+		}
+	}
+	if tags > 1 { // somebody tampered with it
+		p.tag, p.origin = TagUnknown, OriginUnknown
+	}
+	if letters, ok := strings.CutPrefix(p.info, "2,"); ok {
+		p.flags, p.extra = parseLetters(letters)
+	}
+	return p
+}
+
+func parseSize(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
+
+func parseTag(s string) (Tag, Origin) {
+	if len(s) != 2 {
+		return TagUnknown, OriginUnknown
+	}
+	tag := strings.IndexByte(tagLetters, s[0])
+	origin := strings.IndexByte(originLetters, s[1])
+	if tag < 0 || origin < 0 {
+		return TagUnknown, OriginUnknown
+	}
+	return Tag(tag), Origin(origin)
+}
+
+// flagLetters in the order in which they stand in a name, which is that of ASCII.
+const flagLetters = "DFPRST"
+
+var letterFlags = [...]Flags{Draft, Flagged, Passed, Answered, Seen, Deleted}
+
+func parseLetters(letters string) (flags Flags, extra string) {
+	for i := 0; i < len(letters); i++ {
+		if at := strings.IndexByte(flagLetters, letters[i]); at >= 0 {
+			flags |= letterFlags[at]
+		} else {
+			extra += letters[i : i+1]
+		}
+	}
+	return flags, extra
+}
+
+// appendInfo writes separator and info.
+func appendInfo(b []byte, flags Flags, extra string) []byte {
+	b = append(b, ":2,"...)
+	for i, f := range letterFlags {
+		if flags&f != 0 {
+			b = append(b, flagLetters[i])
+		}
+	}
+	return append(b, extra...)
+}
+
+// canonical says whether name is, to the letter, what fileName would make of what
+// it says.
+func (p *parsedName) canonical(name string) bool {
+	if p.fileSize < 0 || p.wireSize < 0 || !p.hasInfo || p.extra != "" {
+		return false
+	}
+	base := baseName(p.key, p.fileSize, p.wireSize, p.tag, p.origin)
+	return base == p.base && string(appendInfo([]byte(base), p.flags, "")) == name
+}

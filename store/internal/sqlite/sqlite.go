@@ -1,0 +1,319 @@
+// Package sqlite keeps an account's index in an SQLite database.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"rtls/store/internal/index"
+)
+
+// version is the layout of the database, kept in user_version.
+const version = 1
+
+const schema = `
+CREATE TABLE mailbox (
+	id           INTEGER PRIMARY KEY,
+	object       TEXT NOT NULL UNIQUE,
+	dir          TEXT NOT NULL,
+	uidvalidity  INTEGER NOT NULL,
+	uidnext      INTEGER NOT NULL,
+	modseq       INTEGER NOT NULL,
+	log_floor    INTEGER NOT NULL,
+	log_len      INTEGER NOT NULL,
+	recent_from  INTEGER NOT NULL,
+	messages     INTEGER NOT NULL,
+	unseen       INTEGER NOT NULL,
+	deleted      INTEGER NOT NULL,
+	size         INTEGER NOT NULL,
+	deleted_size INTEGER NOT NULL,
+	cur_modified INTEGER NOT NULL,
+	cur_changed  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX mailbox_dir ON mailbox (dir);
+CREATE TABLE message (
+	mailbox  INTEGER NOT NULL,
+	uid      INTEGER NOT NULL,
+	modseq   INTEGER NOT NULL,
+	name     TEXT NOT NULL,
+	new      INTEGER NOT NULL,
+	size     INTEGER NOT NULL,
+	date     INTEGER NOT NULL,
+	keywords TEXT NOT NULL,
+	PRIMARY KEY (mailbox, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_modseq ON message (mailbox, modseq);
+CREATE TABLE expunged (
+	mailbox INTEGER NOT NULL,
+	modseq  INTEGER NOT NULL,
+	uid     INTEGER NOT NULL,
+	PRIMARY KEY (mailbox, modseq, uid)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE counter (uidvalidity INTEGER NOT NULL) STRICT;
+INSERT INTO counter VALUES (0);
+`
+
+// DB is an index in a database file.
+type DB struct{ db *sql.DB }
+
+var _ index.Index = (*DB)(nil)
+
+// ErrDamaged says that a file is no database, or a broken one.
+var ErrDamaged = errors.New("index is damaged")
+
+// Open opens the index at path and makes it if there is none. It fails with
+// ErrDamaged where the file cannot be used.
+func Open(ctx context.Context, path string) (*DB, error) {
+	// The database holds names and addresses of mail: nobody else's business.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	query := url.Values{
+		"_txlock": {"immediate"},
+		"_pragma": {
+			"busy_timeout(60000)", // others hold the lock for one mailbox operation
+			"journal_mode(WAL)",
+			"synchronous(FULL)", // a commit is durable: a UID is, before it is shown
+			"cache_size(-4096)",
+			"temp_store(MEMORY)",
+		},
+	}
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+query.Encode())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(2) // one that writes, one that reads
+	d := &DB{db}
+	if err := d.init(ctx); err != nil {
+		return nil, errors.Join(classify(err), db.Close())
+	}
+	return d, nil
+}
+
+// init makes the tables of a new database and refuses one of another version.
+func (d *DB) init(ctx context.Context) error {
+	found := 0
+	if err := d.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&found); err != nil {
+		return err
+	}
+	if found == version {
+		return nil
+	}
+	return d.transact(ctx, func(tx *sql.Tx) error {
+		if err := tx.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
+			return err
+		}
+		switch found {
+		case version: // somebody else was faster
+			return nil
+		case 0:
+		default:
+			return fmt.Errorf("index has version %d, this program knows version %d", found, version)
+		}
+		if _, err := tx.Exec(schema); err != nil {
+			return err
+		}
+		_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", version))
+		return err
+	})
+}
+
+func classify(err error) error {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// Close closes the database.
+func (d *DB) Close() error { return d.db.Close() }
+
+func (d *DB) transact(ctx context.Context, f func(*sql.Tx) error) error {
+	t, err := d.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer t.Rollback() // does nothing after a commit
+	if err := f(t); err != nil {
+		return err
+	}
+	return t.Commit()
+}
+
+func (d *DB) View(ctx context.Context, f func(index.Tx) error) error {
+	t, err := d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return classify(err)
+	}
+	defer t.Rollback()
+	return classify(f(tx{t}))
+}
+
+func (d *DB) Update(ctx context.Context, f func(index.Tx) error) error {
+	return classify(d.transact(ctx, func(t *sql.Tx) error { return f(tx{t}) }))
+}
+
+type tx struct{ *sql.Tx }
+
+const columns = `id, object, dir, uidvalidity, uidnext, modseq, log_floor, log_len, recent_from,
+	messages, unseen, deleted, size, deleted_size, cur_modified, cur_changed`
+
+func (t tx) mailbox(where string, arg any) (m index.Mailbox, err error) {
+	err = t.QueryRow("SELECT "+columns+" FROM mailbox WHERE "+where, arg).Scan(
+		&m.ID, &m.Object, &m.Dir, &m.UIDValidity, &m.UIDNext, &m.ModSeq, &m.LogFloor, &m.LogLen, &m.RecentFrom,
+		&m.Messages, &m.Unseen, &m.Deleted, &m.Size, &m.DeletedSize, &m.CurModified, &m.CurChanged)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = index.ErrNoMailbox
+	}
+	return m, err
+}
+
+func (t tx) Mailbox(object string) (index.Mailbox, error) { return t.mailbox("object = ?", object) }
+
+func (t tx) MailboxAt(dir string) (index.Mailbox, error) {
+	return t.mailbox("dir = ? ORDER BY id DESC LIMIT 1", dir)
+}
+
+func (t tx) PutMailbox(m index.Mailbox) (index.Mailbox, error) {
+	id := sql.NullInt64{Int64: m.ID, Valid: m.ID != 0}
+	result, err := t.Exec("INSERT OR REPLACE INTO mailbox ("+columns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		id, m.Object, m.Dir, m.UIDValidity, m.UIDNext, int64(m.ModSeq), int64(m.LogFloor), m.LogLen, m.RecentFrom,
+		m.Messages, m.Unseen, m.Deleted, m.Size, m.DeletedSize, m.CurModified, m.CurChanged)
+	if err != nil {
+		return m, err
+	}
+	m.ID, err = result.LastInsertId()
+	return m, err
+}
+
+func (t tx) DeleteMailbox(id int64) error {
+	for _, statement := range []string{
+		"DELETE FROM message WHERE mailbox = ?",
+		"DELETE FROM expunged WHERE mailbox = ?",
+		"DELETE FROM mailbox WHERE id = ?",
+	} {
+		if _, err := t.Exec(statement, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t tx) Messages(id int64, since uint64, f func(index.Message) error) error {
+	// All of a mailbox is read in the order of the primary key; what changed
+	// lately is found by its number and is little enough to sort.
+	query := "SELECT uid, modseq, name, new, size, date, keywords FROM message WHERE mailbox = ? AND modseq > ? ORDER BY uid"
+	if since == 0 {
+		query = "SELECT uid, modseq, name, new, size, date, keywords FROM message WHERE mailbox = ? AND +modseq > ? ORDER BY uid"
+	}
+	rows, err := t.Query(query, id, int64(since))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var m index.Message
+		if err := rows.Scan(&m.UID, &m.ModSeq, &m.Name, &m.New, &m.Size, &m.Date, &m.Keywords); err != nil {
+			return err
+		}
+		if err := f(m); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (t tx) Put(id int64, messages []index.Message) error {
+	s, err := t.Prepare("INSERT OR REPLACE INTO message (mailbox, uid, modseq, name, new, size, date, keywords) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for i := range messages {
+		m := &messages[i]
+		if _, err := s.Exec(id, m.UID, int64(m.ModSeq), m.Name, m.New, m.Size, m.Date, m.Keywords); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t tx) Count(id int64, from uint32) (n uint32, err error) {
+	err = t.QueryRow("SELECT count(*) FROM message WHERE mailbox = ? AND uid >= ?", id, from).Scan(&n)
+	return n, err
+}
+
+func (t tx) Expunge(id int64, uids []uint32, modseq uint64) error {
+	forget, err := t.Prepare("DELETE FROM message WHERE mailbox = ? AND uid = ?")
+	if err != nil {
+		return err
+	}
+	defer forget.Close()
+	note, err := t.Prepare("INSERT INTO expunged (mailbox, modseq, uid) VALUES (?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	defer note.Close()
+	for _, uid := range uids {
+		if _, err := forget.Exec(id, uid); err != nil {
+			return err
+		}
+		if _, err := note.Exec(id, int64(modseq), uid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t tx) Expunged(id int64, since uint64, f func(uint32) error) error {
+	rows, err := t.Query("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid", id, int64(since))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var uid uint32
+		if err := rows.Scan(&uid); err != nil {
+			return err
+		}
+		if err := f(uid); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (t tx) TrimLog(id int64, keep int64) (floor uint64, err error) {
+	// Entries of one change stay or go together.
+	var last int64
+	err = t.QueryRow("SELECT modseq FROM expunged WHERE mailbox = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?", id, keep).Scan(&last)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, err = t.Exec("DELETE FROM expunged WHERE mailbox = ? AND modseq <= ?", id, last)
+	return uint64(last), err
+}
+
+func (t tx) NextUIDValidity(low uint32) (next uint32, err error) {
+	err = t.QueryRow("UPDATE counter SET uidvalidity = max(uidvalidity + 1, ?) RETURNING uidvalidity", low).Scan(&next)
+	return next, err
+}

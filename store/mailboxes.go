@@ -1,0 +1,411 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"rtls/store/internal/index"
+)
+
+// MailboxInfo is one mailbox of a listing.
+type MailboxInfo struct {
+	Name       string // UTF-8, hierarchy separator "/", INBOX in capitals
+	Exists     bool   // false for a subscription without a mailbox
+	Subscribed bool
+	SpecialUse string // "Sent", "Drafts", "Trash", "Junk", "Archive", "All", "Flagged" or empty (RFC 6154)
+}
+
+// Mailboxes lists all mailboxes and subscriptions, sorted by name, INBOX first.
+func (a *Account) Mailboxes(ctx context.Context) ([]MailboxInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	dirs, err := a.folders()
+	if err != nil {
+		return nil, err
+	}
+	subscribed, err := a.subscriptions()
+	if err != nil {
+		return nil, err
+	}
+	var list []MailboxInfo
+	for name, dir := range dirs {
+		id, err := a.readIdentity(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errIdentity) {
+			return nil, fmt.Errorf("list mailboxes: %w", err)
+		}
+		list = append(list, MailboxInfo{Name: name, Exists: true, Subscribed: slices.Contains(subscribed, name), SpecialUse: id.specialUse})
+	}
+	for _, name := range subscribed {
+		if _, ok := dirs[name]; !ok {
+			list = append(list, MailboxInfo{Name: name, Subscribed: true})
+		}
+	}
+	slices.SortFunc(list, func(x, y MailboxInfo) int {
+		if (x.Name == inbox) != (y.Name == inbox) {
+			if x.Name == inbox {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(x.Name, y.Name)
+	})
+	return list, nil
+}
+
+// folders finds the directory of each mailbox.
+func (a *Account) folders() (map[string]string, error) {
+	names, err := a.fs.Names(a.maildir())
+	if err != nil {
+		return nil, fmt.Errorf("list mailboxes: %w", err)
+	}
+	dirs := map[string]string{inbox: a.maildir()}
+	for _, n := range names {
+		if len(n) < 2 || n[0] != '.' {
+			continue
+		}
+		dir := filepath.Join(a.maildir(), n)
+		if !a.isMailbox(dir) {
+			continue // notmuch and others keep such directories too
+		}
+		name, err := folderName(n)
+		if err != nil {
+			a.log.Warn("directory is not a mailbox that can be named", "dir", dir, "err", err)
+			continue
+		}
+		if _, taken := dirs[name]; !taken || folderDir(name) == n {
+			dirs[name] = dir
+		}
+	}
+	return dirs, nil
+}
+
+// isMailbox follows no symbolic link: mail is not to be served from elsewhere.
+func (a *Account) isMailbox(dir string) bool {
+	info, err := a.fs.Stat(dir)
+	if err != nil || !info.Mode.IsDir() {
+		return false
+	}
+	info, err = a.fs.Stat(filepath.Join(dir, "cur"))
+	return err == nil && info.Mode.IsDir()
+}
+
+// mailboxDir is the directory that a mailbox has, or would have.
+func (a *Account) mailboxDir(name string) (string, error) {
+	name, err := cleanName(name)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(a.maildir(), folderDir(name))
+	if name == inbox || a.isMailbox(dir) {
+		return dir, nil
+	}
+	// Some programs write UTF-8 where Maildir++ has modified UTF-7.
+	plain := filepath.Join(a.maildir(), "."+strings.ReplaceAll(name, separator, "."))
+	if plain != dir && a.isMailbox(plain) {
+		if found, err := folderName(filepath.Base(plain)); err == nil && found == name {
+			return plain, nil
+		}
+	}
+	return dir, nil
+}
+
+// existing is mailboxDir for a mailbox that has to exist.
+func (a *Account) existing(name string) (string, error) {
+	dir, err := a.mailboxDir(name)
+	if err == nil && !a.isMailbox(dir) {
+		err = fmt.Errorf("%w: %q", ErrNoMailbox, name)
+	}
+	return dir, err
+}
+
+// CreateMailbox makes a mailbox, and the mailboxes above it in the hierarchy. It
+// fails with ErrMailboxExists and ErrName.
+func (a *Account) CreateMailbox(ctx context.Context, name, specialUse string) error {
+	name, err := cleanName(name)
+	if err != nil {
+		return err
+	}
+	if strings.ContainsAny(specialUse, " \r\n") {
+		return fmt.Errorf("special use %q is none", specialUse)
+	}
+	return a.locked(ctx, func(tx index.Tx) error {
+		if dir, err := a.mailboxDir(name); err != nil {
+			return err
+		} else if a.isMailbox(dir) {
+			return fmt.Errorf("%w: %q", ErrMailboxExists, name)
+		}
+		for i, r := range name {
+			if r == '/' {
+				if err := a.makeMailbox(tx, name[:i], ""); err != nil {
+					return err
+				}
+			}
+		}
+		return a.makeMailbox(tx, name, specialUse)
+	})
+}
+
+// locked runs f while no other process changes the set of mailboxes.
+func (a *Account) locked(ctx context.Context, f func(index.Tx) error) error {
+	ix, err := a.index(ctx)
+	if err != nil {
+		return err
+	}
+	return ix.Update(ctx, f)
+}
+
+// makeMailbox makes a mailbox unless there is one.
+func (a *Account) makeMailbox(tx index.Tx, name, specialUse string) error {
+	dir, err := a.mailboxDir(name)
+	if err != nil || a.isMailbox(dir) {
+		return err
+	}
+	if err := a.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("create mailbox: %w", err)
+	}
+	if err := a.fs.WriteFile(filepath.Join(dir, "maildirfolder"), nil); err != nil {
+		return fmt.Errorf("create mailbox: %w", err)
+	}
+	// A mailbox with messages has an identity, and it is a mailbox only once
+	// it has a cur/: that comes last.
+	if _, _, err := a.newIdentity(tx, dir, specialUse); err != nil {
+		return fmt.Errorf("create mailbox: %w", err)
+	}
+	if err := a.makeMaildir(dir); err != nil {
+		return fmt.Errorf("create mailbox: %w", err)
+	}
+	if err := a.fs.SyncDir(a.maildir()); err != nil {
+		return fmt.Errorf("create mailbox: %w", err)
+	}
+	return nil
+}
+
+// DeleteMailbox removes a mailbox with its messages; those below it stay. INBOX
+// cannot be deleted: ErrName.
+func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
+	name, err := cleanName(name)
+	if err != nil {
+		return err
+	}
+	if name == inbox {
+		return fmt.Errorf("%w: INBOX cannot be deleted", ErrName)
+	}
+	var trash string
+	err = a.locked(ctx, func(tx index.Tx) error {
+		dir, err := a.existing(name)
+		if err != nil {
+			return err
+		}
+		if trash, err = a.discard(dir); err != nil {
+			return fmt.Errorf("delete mailbox: %w", err)
+		}
+		if m, err := tx.MailboxAt(a.relative(dir)); err == nil {
+			return tx.DeleteMailbox(m.ID)
+		} else if !errors.Is(err, index.ErrNoMailbox) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.fs.RemoveAll(trash); err != nil {
+		a.log.Warn("deleted mailbox leaves files behind", "dir", trash, "err", err)
+	}
+	return nil
+}
+
+// discard moves a mailbox's directory, at one instant, to where nobody looks.
+func (a *Account) discard(dir string) (trash string, err error) {
+	parent := filepath.Join(a.private(), "trash")
+	if err := a.fs.Mkdir(parent); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	var random [8]byte
+	rand.Read(random[:])
+	trash = filepath.Join(parent, hex.EncodeToString(random[:]))
+	if err := a.fs.Rename(dir, trash); err != nil {
+		return "", err
+	}
+	a.forget(dir)
+	return trash, a.fs.SyncDir(a.maildir())
+}
+
+// forget cuts the view of a directory off: sessions that have it open are told
+// that the mailbox is gone.
+func (a *Account) forget(dir string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if v := a.views[dir]; v != nil {
+		delete(a.views, dir)
+		v.gone.Store(true)
+		v.announce()
+	}
+}
+
+// RenameMailbox renames a mailbox and those below it. Renaming INBOX moves its
+// messages and leaves it empty (RFC 9051 section 6.3.6). It fails with
+// ErrNoMailbox, ErrMailboxExists and ErrName.
+func (a *Account) RenameMailbox(ctx context.Context, from, to string) error {
+	from, err := cleanName(from)
+	if err != nil {
+		return err
+	}
+	if to, err = cleanName(to); err != nil {
+		return err
+	}
+	if strings.HasPrefix(to, from+separator) && from != inbox {
+		return fmt.Errorf("%w: %q is below %q", ErrName, to, from)
+	}
+	if from == inbox {
+		return a.renameInbox(ctx, to)
+	}
+	return a.locked(ctx, func(tx index.Tx) error {
+		dirs, err := a.folders()
+		if err != nil {
+			return err
+		}
+		if dirs[from] == "" {
+			return fmt.Errorf("%w: %q", ErrNoMailbox, from)
+		}
+		var names []string
+		for name := range dirs {
+			if name != from && !strings.HasPrefix(name, from+separator) {
+				continue
+			}
+			target := to + name[len(from):]
+			if _, err := cleanName(target); err != nil {
+				return err
+			}
+			if dirs[target] != "" {
+				return fmt.Errorf("%w: %q", ErrMailboxExists, target)
+			}
+			names = append(names, name)
+		}
+		for i, r := range to {
+			if r == '/' {
+				if err := a.makeMailbox(tx, to[:i], ""); err != nil {
+					return err
+				}
+			}
+		}
+		// The one that was named goes last: whoever finds the old name after
+		// a crash can say the same command again.
+		slices.SortFunc(names, func(x, y string) int { return strings.Compare(y, x) })
+		for _, name := range names {
+			if err := a.renameDir(tx, dirs[name], filepath.Join(a.maildir(), folderDir(to+name[len(from):]))); err != nil {
+				return fmt.Errorf("rename mailbox: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+func (a *Account) renameDir(tx index.Tx, from, to string) error {
+	if err := a.fs.Rename(from, to); err != nil {
+		return err
+	}
+	a.forget(from)
+	if err := a.fs.SyncDir(a.maildir()); err != nil {
+		return err
+	}
+	m, err := tx.MailboxAt(a.relative(from))
+	if errors.Is(err, index.ErrNoMailbox) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.Dir = a.relative(to)
+	_, err = tx.PutMailbox(m)
+	return err
+}
+
+func (a *Account) renameInbox(ctx context.Context, to string) error {
+	if err := a.CreateMailbox(ctx, to, ""); err != nil {
+		return err
+	}
+	m, err := a.Mailbox(ctx, inbox)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	s := m.Snapshot()
+	uids := make([]uint32, s.Len())
+	for i := range uids {
+		uids[i] = s.At(i).UID
+	}
+	_, _, err = m.Move(ctx, uids, to)
+	return err
+}
+
+// subscriptionsFile is Dovecot's: a name a line, written as its directory is.
+const subscriptionsFile = "subscriptions"
+
+// Subscribe sets or clears a subscription; the mailbox need not exist.
+func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
+	name, err := cleanName(name)
+	if err != nil {
+		return err
+	}
+	return a.locked(ctx, func(index.Tx) error {
+		list, err := a.subscriptions()
+		if err != nil {
+			return err
+		}
+		if slices.Contains(list, name) == on {
+			return nil
+		}
+		if on {
+			list = append(list, name)
+		} else {
+			list = slices.DeleteFunc(list, func(s string) bool { return s == name })
+		}
+		var b strings.Builder
+		for _, s := range list {
+			b.WriteString(strings.TrimPrefix(folderDir(s), "."))
+			if s == inbox {
+				b.WriteString(inbox)
+			}
+			b.WriteByte('\n')
+		}
+		if err := a.fs.WriteFile(filepath.Join(a.maildir(), subscriptionsFile), []byte(b.String())); err != nil {
+			return fmt.Errorf("write subscriptions: %w", err)
+		}
+		return nil
+	})
+}
+
+func (a *Account) subscriptions() ([]string, error) {
+	raw, err := a.fs.ReadFile(filepath.Join(a.maildir(), subscriptionsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read subscriptions: %w", err)
+	}
+	var list []string
+	for line := range strings.Lines(string(raw)) {
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			continue
+		}
+		name, err := folderName("." + line)
+		if err != nil {
+			a.log.Warn("subscription makes no sense", "line", line)
+			continue
+		}
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,291 @@
+package store
+
+import (
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"rtls/store/internal/index"
+)
+
+// Snapshot is an immutable view of a mailbox, ordered by UID. It costs nothing to
+// keep: snapshots share what did not change between them.
+type Snapshot struct {
+	uidValidity uint32
+	uidNext     uint32
+	modSeq      uint64
+	chunks      []*chunk
+	starts      []int // index of the first message of each chunk
+	n           int
+	sets        [][]string // keyword sets; a row has an index into it
+}
+
+// chunk is a run of messages. It is never changed once a snapshot holds it.
+type chunk struct {
+	rows  []row
+	names []string // raw file names, by row, of those whose name does not follow from the row; nil if all do
+}
+
+const chunkLen = 512
+
+// row is one message, packed: a mailbox may have a million.
+type row struct {
+	modSeq   uint64
+	key      Key
+	wireSize int64
+	fileSize int64 // -1: look
+	date     int64 // seconds since 1970
+	uid      uint32
+	keywords uint32 // index into sets
+	flags    Flags
+	tag      Tag
+	origin   Origin
+	inNew    bool // the file is in new/
+}
+
+// UIDValidity is the mailbox's UIDVALIDITY (RFC 9051 section 2.3.1.1).
+func (s *Snapshot) UIDValidity() uint32 { return s.uidValidity }
+
+// UIDNext is above every UID that has been given.
+func (s *Snapshot) UIDNext() uint32 { return s.uidNext }
+
+// HighestModSeq is the number of the last change (RFC 7162 section 3.1.2.1).
+func (s *Snapshot) HighestModSeq() uint64 { return s.modSeq }
+
+// Len is the number of messages.
+func (s *Snapshot) Len() int { return s.n }
+
+// At returns the message with sequence number i+1.
+func (s *Snapshot) At(i int) Message {
+	c, at := s.locate(i)
+	r := &c.rows[at]
+	return Message{
+		UID:      r.uid,
+		ModSeq:   r.modSeq,
+		Key:      r.key,
+		Size:     r.wireSize,
+		Date:     time.Unix(r.date, 0),
+		Flags:    r.flags,
+		Keywords: s.sets[r.keywords],
+		Tag:      r.tag,
+		Origin:   r.origin,
+	}
+}
+
+// Find returns the index of the message with a UID, or, where there is none, the
+// index at which it would stand, and false.
+func (s *Snapshot) Find(uid uint32) (int, bool) {
+	c := sort.Search(len(s.chunks), func(i int) bool {
+		rows := s.chunks[i].rows
+		return rows[len(rows)-1].uid >= uid
+	})
+	if c == len(s.chunks) {
+		return s.n, false
+	}
+	at, found := slices.BinarySearchFunc(s.chunks[c].rows, uid, func(r row, uid uint32) int {
+		switch {
+		case r.uid < uid:
+			return -1
+		case r.uid > uid:
+			return 1
+		}
+		return 0
+	})
+	return s.starts[c] + at, found
+}
+
+func (s *Snapshot) locate(i int) (*chunk, int) {
+	if i < 0 || i >= s.n {
+		panic("store: no such message in the snapshot")
+	}
+	c := sort.Search(len(s.starts), func(c int) bool { return s.starts[c] > i }) - 1
+	return s.chunks[c], i - s.starts[c]
+}
+
+// all yields every row with its file name.
+func (s *Snapshot) all(yield func(r *row, name string) bool) {
+	for _, c := range s.chunks {
+		for i := range c.rows {
+			if !yield(&c.rows[i], c.name(i)) {
+				return
+			}
+		}
+	}
+}
+
+// name is the file name of a row.
+func (c *chunk) name(i int) string {
+	if c.names != nil && c.names[i] != "" {
+		return c.names[i]
+	}
+	r := &c.rows[i]
+	base := baseName(r.key, r.fileSize, r.wireSize, r.tag, r.origin)
+	return string(appendInfo([]byte(base), r.flags, ""))
+}
+
+// Message is one message of a snapshot.
+type Message struct {
+	UID      uint32
+	ModSeq   uint64
+	Key      Key
+	Size     int64     // octets on the wire: every line ends in CRLF
+	Date     time.Time // internal date, in seconds
+	Flags    Flags
+	Keywords []string // sorted; never to be modified
+	Tag      Tag
+	Origin   Origin
+}
+
+// edit makes a snapshot out of another one. It copies the chunks that it changes.
+type edit struct {
+	s       *Snapshot
+	owned   map[int]bool // chunks that no other snapshot has
+	keyword map[string]uint32
+	removed bool
+}
+
+func (s *Snapshot) edit() *edit {
+	next := *s
+	next.chunks = slices.Clone(s.chunks)
+	return &edit{s: &next, owned: make(map[int]bool)}
+}
+
+// done returns the new snapshot; the edit must not be used any more.
+func (e *edit) done(m index.Mailbox) *Snapshot {
+	s := e.s
+	if e.removed {
+		s.chunks = slices.DeleteFunc(s.chunks, func(c *chunk) bool { return len(c.rows) == 0 })
+	}
+	s.starts = make([]int, len(s.chunks))
+	s.n = 0
+	for i, c := range s.chunks {
+		s.starts[i] = s.n
+		s.n += len(c.rows)
+	}
+	s.uidValidity, s.uidNext, s.modSeq = m.UIDValidity, m.UIDNext, m.ModSeq
+	return s
+}
+
+func (e *edit) own(i int) *chunk {
+	if !e.owned[i] {
+		old := e.s.chunks[i]
+		e.s.chunks[i] = &chunk{rows: append(make([]row, 0, chunkLen), old.rows...), names: slices.Clone(old.names)}
+		e.owned[i] = true
+	}
+	return e.s.chunks[i]
+}
+
+// put sets the row of a message, or appends it: a UID that is not there is above
+// all that are.
+func (e *edit) put(m index.Message) {
+	r, name := e.row(m)
+	last := len(e.s.chunks) - 1
+	if c, at, ok := e.find(m.UID); ok {
+		e.own(c).set(at, r, name)
+		return
+	}
+	if last < 0 || len(e.s.chunks[last].rows) >= chunkLen {
+		e.s.chunks = append(e.s.chunks, &chunk{rows: make([]row, 0, chunkLen)})
+		last++
+		e.owned[last] = true
+	}
+	c := e.own(last)
+	c.rows = append(c.rows, row{})
+	if c.names != nil {
+		c.names = append(c.names, "")
+	}
+	c.set(len(c.rows)-1, r, name)
+}
+
+func (c *chunk) set(at int, r row, name string) {
+	c.rows[at] = r
+	if name != "" && c.names == nil {
+		c.names = make([]string, len(c.rows), chunkLen)
+	}
+	if c.names != nil {
+		c.names[at] = name
+	}
+}
+
+// remove takes a message out, if it is there.
+func (e *edit) remove(uid uint32) {
+	c, at, ok := e.find(uid)
+	if !ok {
+		return
+	}
+	owned := e.own(c)
+	owned.rows = slices.Delete(owned.rows, at, at+1)
+	if owned.names != nil {
+		owned.names = slices.Delete(owned.names, at, at+1)
+	}
+	e.removed = true
+}
+
+func (e *edit) find(uid uint32) (chunk, at int, ok bool) {
+	chunks := e.s.chunks
+	// Chunks may have run empty: look at those that have not.
+	chunk = sort.Search(len(chunks), func(i int) bool {
+		for ; i < len(chunks); i++ {
+			if rows := chunks[i].rows; len(rows) > 0 {
+				return rows[len(rows)-1].uid >= uid
+			}
+		}
+		return true
+	})
+	for ; chunk < len(chunks); chunk++ {
+		rows := chunks[chunk].rows
+		if len(rows) == 0 {
+			continue
+		}
+		at = sort.Search(len(rows), func(i int) bool { return rows[i].uid >= uid })
+		return chunk, at, at < len(rows) && rows[at].uid == uid
+	}
+	return 0, 0, false
+}
+
+// row packs a message. name is empty where it follows from the row.
+func (e *edit) row(m index.Message) (r row, name string) {
+	p := parseName(m.Name)
+	r = row{
+		modSeq:   m.ModSeq,
+		key:      p.key,
+		wireSize: m.Size,
+		fileSize: p.fileSize,
+		date:     m.Date,
+		uid:      m.UID,
+		keywords: e.keywordSet(m.Keywords),
+		flags:    p.flags,
+		tag:      p.tag,
+		origin:   p.origin,
+		inNew:    m.New,
+	}
+	if p.wireSize != m.Size || !p.canonical(m.Name) {
+		name = m.Name
+	} else {
+		r.key = Key(strings.Clone(string(r.key))) // let go of the rest of the name
+	}
+	return r, name
+}
+
+func (e *edit) keywordSet(joined string) uint32 {
+	if joined == "" {
+		return 0
+	}
+	if e.keyword == nil {
+		e.keyword = make(map[string]uint32, len(e.s.sets))
+		for i, set := range e.s.sets {
+			e.keyword[strings.Join(set, " ")] = uint32(i)
+		}
+	}
+	i, ok := e.keyword[joined]
+	if !ok && len(e.s.sets) < math.MaxUint32 {
+		i = uint32(len(e.s.sets))
+		// Others may append to the same array; only who has the lock of the
+		// mailbox edits, and a full slice makes append copy.
+		e.s.sets = append(slices.Clip(e.s.sets), strings.Split(joined, " "))
+		e.keyword[joined] = i
+	}
+	return i
+}
