@@ -1,0 +1,219 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func namesOf(t *testing.T, a *Account) (names []string) {
+	t.Helper()
+	list, err := a.Mailboxes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range list {
+		name := m.Name
+		if !m.Exists {
+			name += " (no mailbox)"
+		}
+		if m.Subscribed {
+			name += " (subscribed)"
+		}
+		if m.SpecialUse != "" {
+			name += " (" + m.SpecialUse + ")"
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func wantNames(t *testing.T, a *Account, want ...string) {
+	t.Helper()
+	if got := namesOf(t, a); !slices.Equal(got, want) {
+		t.Errorf("mailboxes are %q, should be %q", got, want)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMailboxes(t *testing.T) {
+	a := newTestAccount(t)
+	ctx := t.Context()
+	wantNames(t, a, "INBOX")
+	must(t, a.CreateMailbox(ctx, "Sent", "Sent"))
+	must(t, a.CreateMailbox(ctx, "Work/2026/März", ""))
+	must(t, a.CreateMailbox(ctx, "inbox/Below", ""))
+	must(t, a.Subscribe(ctx, "Work/2026/März", true))
+	must(t, a.Subscribe(ctx, "Gone", true))
+	must(t, a.Subscribe(ctx, "INBOX", true))
+	wantNames(t, a, "INBOX (subscribed)", "Gone (no mailbox) (subscribed)", "INBOX/Below", "Sent (Sent)", "Work", "Work/2026", "Work/2026/März (subscribed)")
+	if _, err := os.Stat(filepath.Join(a.maildir(), ".Work.2026.M&AOQ-rz", "maildirfolder")); err != nil {
+		t.Error(err)
+	}
+	must(t, a.Subscribe(ctx, "Gone", false))
+	must(t, a.Subscribe(ctx, "Gone", false))
+	for _, name := range []string{"Sent", "inbox", "Work"} {
+		if err := a.CreateMailbox(ctx, name, ""); !errors.Is(err, ErrMailboxExists) {
+			t.Errorf("create %q: %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "/", "a//b", "/a", "a/", "a\nb", "a\x00", "\xff", strings.Repeat("ä", 200)} {
+		if err := a.CreateMailbox(ctx, name, ""); !errors.Is(err, ErrName) {
+			t.Errorf("create %q: %v", name, err)
+		}
+	}
+
+	must(t, a.RenameMailbox(ctx, "Work", "Old/Work"))
+	wantNames(t, a, "INBOX (subscribed)", "INBOX/Below", "Old", "Old/Work", "Old/Work/2026", "Old/Work/2026/März", "Sent (Sent)", "Work/2026/März (no mailbox) (subscribed)")
+	for from, to := range map[string]string{"Sent": "Old", "Nowhere": "X", "Old": "Old/Below"} {
+		if err := a.RenameMailbox(ctx, from, to); err == nil {
+			t.Errorf("%s can be renamed to %s", from, to)
+		}
+	}
+	must(t, a.DeleteMailbox(ctx, "Old/Work"))
+	wantNames(t, a, "INBOX (subscribed)", "INBOX/Below", "Old", "Old/Work/2026", "Old/Work/2026/März", "Sent (Sent)", "Work/2026/März (no mailbox) (subscribed)")
+	if err := a.DeleteMailbox(ctx, "Old/Work"); !errors.Is(err, ErrNoMailbox) {
+		t.Errorf("delete again: %v", err)
+	}
+	if err := a.DeleteMailbox(ctx, "inbox"); !errors.Is(err, ErrName) {
+		t.Errorf("delete INBOX: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(a.private(), "trash")); err != nil || len(left) != 0 {
+		t.Errorf("trash holds %v, %v", left, err)
+	}
+}
+
+// D01: what is renamed keeps messages, UIDs and tags.
+func TestRenameKeepsAll(t *testing.T) {
+	a := newTestAccount(t)
+	ctx := t.Context()
+	must(t, a.CreateMailbox(ctx, "A/B", ""))
+	deliver(t, a, "A/B", hello, Meta{Tag: TagRequire, Origin: OriginESMTP})
+	m := openMailbox(t, a, "A/B")
+	before := describe(see(t, m))
+	id, validity := m.ObjectID(), m.Snapshot().UIDValidity()
+	must(t, a.RenameMailbox(ctx, "A", "C"))
+	if _, err := m.Sync(ctx); !errors.Is(err, ErrNoMailbox) {
+		t.Errorf("mailbox that was renamed: %v", err)
+	}
+	m = openMailbox(t, a, "C/B")
+	if got := describe(see(t, m)); got != before || m.ObjectID() != id || m.Snapshot().UIDValidity() != validity {
+		t.Errorf("messages are %s, were %s", got, before)
+	}
+	// So does what another program has renamed.
+	must(t, os.Rename(filepath.Join(a.maildir(), ".C.B"), filepath.Join(a.maildir(), ".D")))
+	m = openMailbox(t, openTestAccount(t, a.dir), "D")
+	if got := describe(see(t, m)); got != before || m.ObjectID() != id {
+		t.Errorf("messages are %s, were %s", got, before)
+	}
+}
+
+// Two mailboxes cannot have the same UIDs under one identity.
+func TestCopiedDirectory(t *testing.T) {
+	a := newTestAccount(t)
+	must(t, a.CreateMailbox(t.Context(), "A", ""))
+	deliver(t, a, "A", hello, Meta{Tag: TagRequire, Origin: OriginESMTP})
+	m := openMailbox(t, a, "A")
+	see(t, m)
+	must(t, os.CopyFS(filepath.Join(a.maildir(), ".B"), os.DirFS(filepath.Join(a.maildir(), ".A"))))
+	b := openMailbox(t, a, "B")
+	if s := see(t, b); s.Len() != 1 || b.ObjectID() == m.ObjectID() || s.UIDValidity() == m.Snapshot().UIDValidity() || s.At(0).Tag != TagRequire {
+		t.Errorf("copy is %s", describe(s))
+	}
+	if s := see(t, openMailbox(t, openTestAccount(t, a.dir), "A")); s.UIDValidity() != m.Snapshot().UIDValidity() || s.Len() != 1 {
+		t.Errorf("original is %s", describe(s))
+	}
+}
+
+func TestDeletedAndMadeAgain(t *testing.T) {
+	a := newTestAccount(t)
+	ctx := t.Context()
+	must(t, a.CreateMailbox(ctx, "A", ""))
+	deliver(t, a, "A", hello, Meta{})
+	m := openMailbox(t, a, "A")
+	first := see(t, m).UIDValidity()
+	must(t, a.DeleteMailbox(ctx, "A"))
+	if _, err := m.Sync(ctx); !errors.Is(err, ErrNoMailbox) {
+		t.Errorf("Sync of a deleted mailbox: %v", err)
+	}
+	if _, err := m.SetFlags(ctx, FlagChange{UIDs: []uint32{1}, Flags: Seen}); !errors.Is(err, ErrNoMailbox) {
+		t.Errorf("SetFlags in a deleted mailbox: %v", err)
+	}
+	must(t, a.CreateMailbox(ctx, "A", ""))
+	if s := see(t, openMailbox(t, a, "A")); s.UIDValidity() <= first || s.Len() != 0 {
+		t.Errorf("UIDVALIDITY %d after %d, %d messages", s.UIDValidity(), first, s.Len())
+	}
+}
+
+func TestRenameInbox(t *testing.T) {
+	a := newTestAccount(t)
+	ctx := t.Context()
+	must(t, a.CreateMailbox(ctx, "INBOX/Below", ""))
+	deliver(t, a, "INBOX", hello, Meta{Tag: TagRequire, Origin: OriginESMTP})
+	must(t, a.RenameMailbox(ctx, "INBOX", "Old"))
+	wantNames(t, a, "INBOX", "INBOX/Below", "Old")
+	if s := see(t, openMailbox(t, a, "Old")); s.Len() != 1 || s.At(0).Tag != TagRequire {
+		t.Errorf("Old has %s", describe(s))
+	}
+	if s := see(t, openMailbox(t, a, "INBOX")); s.Len() != 0 {
+		t.Errorf("INBOX has %s", describe(s))
+	}
+}
+
+// Directories of other programs are no mailboxes, and no link leads out of the
+// account.
+func TestForeignDirectories(t *testing.T) {
+	a := newTestAccount(t)
+	must(t, os.MkdirAll(filepath.Join(a.maildir(), ".notmuch", "xapian"), 0o700))
+	must(t, os.MkdirAll(filepath.Join(a.maildir(), ".bad&name", "cur"), 0o700))
+	must(t, os.MkdirAll(filepath.Join(a.maildir(), ".Entwürfe", "cur"), 0o700))
+	must(t, os.MkdirAll(filepath.Join(a.maildir(), "cur", "directory"), 0o700))
+	must(t, os.WriteFile(filepath.Join(a.maildir(), "new", ".hidden"), nil, 0o600))
+	outside := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(outside, "cur"), 0o700))
+	must(t, os.Symlink(outside, filepath.Join(a.maildir(), ".Link")))
+	must(t, os.Symlink("/etc/passwd", filepath.Join(a.maildir(), "cur", "link:2,")))
+	wantNames(t, a, "INBOX", "Entwürfe")
+	if s := see(t, openMailbox(t, a, "INBOX")); s.Len() != 0 {
+		t.Errorf("INBOX has %s", describe(s))
+	}
+	deliver(t, a, "Entwürfe", hello, Meta{})
+	if s := see(t, openMailbox(t, a, "Entwürfe")); s.Len() != 1 {
+		t.Errorf("Entwürfe has %s", describe(s))
+	}
+}
+
+func FuzzFolderName(f *testing.F) {
+	for _, name := range []string{"INBOX", "inbox/x", "a/b", "Entwürfe", "a&b", "a.b/c.d", "~x", "日本語/台北", "\U0001f600", "a/INBOX", "&", "-", "&-"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		clean, err := cleanName(name)
+		if err != nil {
+			return
+		}
+		dir := folderDir(clean)
+		if clean == inbox {
+			if dir != "" {
+				t.Fatalf("INBOX is in %q", dir)
+			}
+			return
+		}
+		if strings.ContainsAny(dir, "/\x00") || dir[0] != '.' || dir == ".." {
+			t.Fatalf("%q has the directory %q", clean, dir)
+		}
+		back, err := folderName(dir)
+		if err != nil || back != clean {
+			t.Fatalf("%q is %q on disk and %q again, %v", clean, dir, back, err)
+		}
+	})
+}
