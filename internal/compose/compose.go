@@ -1,0 +1,190 @@
+package compose
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"rtls/internal/cli"
+	"rtls/internal/requiretls"
+)
+
+// Options says what to make of the input. The zero value of each field works.
+type Options struct {
+	// Recipients are the arguments of the command; each may be a list.
+	Recipients []string
+	// FromHeader adds the recipients of the header (sendmail -t): those of the
+	// first block of Resent- fields if there is one, else of To, Cc and Bcc.
+	FromHeader bool
+
+	// Sender is the reverse-path that was asked for; nil means none was, "" is the
+	// null reverse-path. One without a domain is a local user's name, which means
+	// nothing to anybody else: Identity is used in its place if there is one.
+	Sender *string
+	// Identity is the account's address: the reverse-path unless Sender says
+	// otherwise, and the From field of a message without one.
+	Identity string
+	// FullName is the display name for a From field that is added.
+	FullName string
+	// User and Hostname make an address where nothing else does.
+	User, Hostname string
+
+	Wish requiretls.Wish
+
+	// TempDir is where a large body is kept, in a file without a name; "/tmp" if
+	// empty.
+	TempDir string
+	// Now is the time for Date and Message-ID; the present if zero.
+	Now time.Time
+}
+
+// Message is a message ready to be sent. It belongs to one goroutine at a time.
+type Message struct {
+	From      string   // reverse-path; empty is the null reverse-path
+	To        []string // forward-paths, at least one, no two alike
+	MessageID string   // as in the header, with its angle brackets; may be empty
+	EightBit  bool     // octets above 127 are in it: BODY=8BITMIME (RFC 6152)
+	UTF8      bool     // an address needs SMTPUTF8 (RFC 6531)
+
+	header []byte // with the blank line
+	body   *spill
+	known  map[string]bool // To, by mailboxKey
+}
+
+// Read reads a whole message. Its errors are of type *cli.Error: what is wrong with
+// the message, with an address in it or, for NoInput, with r; nothing is kept then.
+// The caller closes the message.
+func Read(r io.Reader, o Options) (*Message, error) {
+	if o.TempDir == "" {
+		o.TempDir = "/tmp"
+	}
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	m := &Message{body: &spill{dir: o.TempDir}}
+	if err := m.arguments(o); err != nil { // before anything is read
+		return nil, err
+	}
+	in := bufio.NewReaderSize(inputReader{r}, 32<<10)
+	s, start, err := readSection(in)
+	if err != nil {
+		return nil, asCLI(err)
+	}
+	fields, err := s.fields()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.head(fields, o); err != nil {
+		return nil, err
+	}
+	if err := m.readBody(io.MultiReader(bytes.NewReader(start), in)); err != nil {
+		m.Close()
+		return nil, asCLI(err)
+	}
+	return m, nil
+}
+
+func (m *Message) readBody(r io.Reader) error {
+	n := &normaliser{w: m.body}
+	if _, err := io.CopyBuffer(n, struct{ io.Reader }{r}, make([]byte, 32<<10)); err != nil {
+		return err
+	}
+	m.EightBit = m.EightBit || n.eight
+	return n.finish()
+}
+
+// head fills in the envelope and the header.
+func (m *Message) head(fields []field, o Options) error {
+	if err := checkFields(fields); err != nil {
+		return err
+	}
+	if err := m.recipients(fields, o); err != nil {
+		return err
+	}
+	if err := m.sender(fields, o); err != nil {
+		return err
+	}
+	added, err := m.complete(fields, o)
+	if err != nil {
+		return err
+	}
+	for _, f := range fields {
+		if !f.is("Bcc") && !f.is("Resent-Bcc") {
+			m.header = append(m.header, f.raw...)
+		}
+	}
+	m.header = append(append(m.header, added...), '\r', '\n')
+	m.EightBit = hasEightBit(m.header)
+	m.UTF8 = needsUTF8(m.From) || slices.ContainsFunc(m.To, needsUTF8) ||
+		m.EightBit && slices.ContainsFunc(fields, addressNeedsUTF8)
+	return nil
+}
+
+// checkFields refuses what RFC 8689 section 3 forbids.
+func checkFields(fields []field) error {
+	var values []string
+	for _, f := range fields {
+		if f.is(requiretls.HeaderName) {
+			values = append(values, f.body())
+		}
+	}
+	if requiretls.ReadHeader(values) != requiretls.HeaderMalformed {
+		return nil
+	}
+	err := cli.Errorf(cli.DataErr, "the %s field has the value %q", requiretls.HeaderName, excerpt(strings.TrimSpace(values[0])))
+	if len(values) > 1 {
+		err = cli.Errorf(cli.DataErr, "the message has %d %s fields", len(values), requiretls.HeaderName)
+	}
+	return err.WithStatus("5.6.0").WithHint(`a message has at most one such field, and its value is "No" (RFC 8689, section 3)`)
+}
+
+// Size is the number of octets of the message, which is what SIZE= declares (RFC
+// 1870): line ends count, dot-stuffing does not.
+func (m *Message) Size() int64 { return int64(len(m.header)) + m.body.size }
+
+// WriteTo writes the message with CRLF line ends, the last line's too, without
+// dot-stuffing. It can be called again.
+func (m *Message) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(m.header)
+	if err != nil {
+		return int64(n), err
+	}
+	more, err := m.body.WriteTo(w)
+	return int64(n) + more, err
+}
+
+// Close frees what the message holds.
+func (m *Message) Close() error { return m.body.Close() }
+
+// inputError is an error of the input, in contrast to one of the temporary file.
+type inputError struct{ error }
+
+type inputReader struct{ r io.Reader }
+
+func (i inputReader) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = inputError{err}
+	}
+	return n, err
+}
+
+func asCLI(err error) error {
+	if e, ok := errors.AsType[*cli.Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[inputError](err); ok {
+		return cli.Errorf(cli.NoInput, "read the message: %w", e.error)
+	}
+	if errors.Is(err, errNUL) {
+		return cli.Errorf(cli.DataErr, "%w", err).WithStatus("5.6.0").
+			WithHint("text holds no NUL (RFC 2045, sections 2.7 and 2.8); encode the part that does in base64")
+	}
+	return cli.Errorf(cli.TempFail, "%w", fmt.Errorf("keep the message: %w", err)).
+		WithHint("set TMPDIR to a directory with space where files can be made")
+}

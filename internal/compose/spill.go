@@ -1,0 +1,83 @@
+package compose
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxMemory is the size up to which a body stays in memory.
+const maxMemory = 64 << 10
+
+// spill keeps what is written to it: in memory at first, in a file without a name
+// once that is too much. The file is gone when the process is, however it ends.
+type spill struct {
+	dir  string
+	mem  []byte
+	file *os.File
+	size int64
+}
+
+func (s *spill) Write(p []byte) (int, error) {
+	s.size += int64(len(p))
+	if s.file == nil && len(s.mem)+len(p) <= maxMemory {
+		s.mem = append(s.mem, p...)
+		return len(p), nil
+	}
+	if s.file == nil {
+		f, err := unnamedFile(s.dir)
+		if err != nil {
+			return 0, err
+		}
+		s.file = f
+		if _, err := f.Write(s.mem); err != nil {
+			return 0, err
+		}
+		s.mem = nil
+	}
+	return s.file.Write(p)
+}
+
+// WriteTo writes everything to w. It can be called again.
+func (s *spill) WriteTo(w io.Writer) (int64, error) {
+	if s.file == nil {
+		n, err := w.Write(s.mem)
+		return int64(n), err
+	}
+	buf := make([]byte, 64<<10)
+	n, err := io.CopyBuffer(writerOnly{w}, io.NewSectionReader(s.file, 0, s.size), buf)
+	if err == nil && n != s.size {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// writerOnly hides a ReadFrom, which would read in pieces of its own size.
+type writerOnly struct{ io.Writer }
+
+func (s *spill) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// unnamedFile makes a file that has no name, or loses it at once where the file
+// system knows no such files.
+func unnamedFile(dir string) (*os.File, error) {
+	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
+	if err == nil {
+		return f, nil
+	}
+	f, err = os.CreateTemp(dir, "rtls-send-")
+	if err != nil {
+		return nil, fmt.Errorf("keep the message in a temporary file: %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("keep the message in a temporary file: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,188 @@
+// Package submit hands a message to a submission server: over TLS with a verified
+// certificate, with REQUIRETLS where that is wished, or not at all.
+//
+// The loop is our own, not a library's, because three things have to be true of it.
+// Nothing but EHLO, STARTTLS and QUIT leaves before the guard has passed, which
+// looks at the verified chain and at the EHLO reply inside TLS. Where the server
+// offers PIPELINING, commands travel in groups. And every read and write has a
+// deadline, those of the body too.
+//
+// Groups are those of RFC 2920 section 3.1: AUTH is the last of its group, since
+// its extension does not say otherwise; MAIL and the RCPTs are one group, to which
+// DATA belongs only if there is a single recipient. With several, one of them could
+// be refused after DATA was sent along; the server would be waiting for text, and
+// every way to end that but closing the connection delivers something to those it
+// accepted. A round trip is cheaper than that. With a single refused recipient
+// nobody was accepted, and if the server wants text all the same, the connection is
+// closed without the final dot.
+package submit
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"rtls/internal/cli"
+	"rtls/internal/requiretls"
+)
+
+// Target is a submission server and how to log in there.
+type Target struct {
+	Host     string
+	Port     int
+	StartTLS bool // TLS begins with STARTTLS, not at once
+
+	// TLS verifies the server; it comes from tlsconf.Client with Host as the name.
+	TLS *tls.Config
+
+	User, Password string // no authentication if User is empty
+}
+
+func (t *Target) addr() string { return net.JoinHostPort(t.Host, strconv.Itoa(t.Port)) }
+
+// Mail is one message with its envelope.
+type Mail struct {
+	From string   // reverse-path; empty is the null reverse-path
+	To   []string // at least one
+
+	Wish requiretls.Wish // Yes: with REQUIRETLS or not at all
+	DSN  DSN
+
+	Content  io.WriterTo // CRLF line ends, the last line's too; no dot-stuffing
+	Size     int64
+	EightBit bool // Content holds octets above 127
+	UTF8     bool // SMTPUTF8 is needed
+
+	MessageID string // the source of an ENVID where none is given; optional
+}
+
+// Options are the same for all targets. The zero value works.
+type Options struct {
+	Hostname string // our name in EHLO; default: our address in brackets
+	Timeouts Timeouts
+	Trace    func(line string) // gets each line of the dialogue, without secrets
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Timeouts bound each step; the context bounds them all together. They are shorter
+// than the minutes of RFC 5321 section 4.5.3.2 where a person or a cron job waits.
+// Zero means the default.
+type Timeouts struct {
+	Connect time.Duration // also the TLS handshake; 30 s
+	Command time.Duration // from a group of commands to the last of its replies; 60 s
+	Write   time.Duration // one piece of the body; 3 min
+	Final   time.Duration // from the final dot to its reply; 10 min
+}
+
+// quitTimeout bounds the farewell, which decides nothing.
+const quitTimeout = 5 * time.Second
+
+func (t Timeouts) withDefaults() Timeouts {
+	for _, f := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&t.Connect, 30 * time.Second},
+		{&t.Command, time.Minute},
+		{&t.Write, 3 * time.Minute},
+		{&t.Final, 10 * time.Minute},
+	} {
+		if *f.value <= 0 {
+			*f.value = f.fallback
+		}
+	}
+	return t
+}
+
+// Receipt is what is known of an accepted message.
+type Receipt struct {
+	Target     string // host:port
+	TLSVersion uint16
+	Cipher     uint16
+	RequireTLS bool  // REQUIRETLS was on MAIL
+	Reply      Reply // to the final dot
+}
+
+// Error says why a target did not take a message. It unwraps to a *cli.Error with
+// exit code, status and text.
+type Error struct {
+	Target string // host:port
+	Reply  Reply  // of the server; zero if it was not a reply that ended it
+	// MaybeSent is set when the connection was lost between the end of the message
+	// and the reply to it: the server may have it (RFC 5321 section 4.2.5).
+	MaybeSent bool
+
+	err *cli.Error
+}
+
+func (e *Error) Error() string { return e.err.Error() }
+
+func (e *Error) Unwrap() error { return e.err }
+
+// Temporary says whether a later attempt at the same target makes sense.
+func (e *Error) Temporary() bool { return e.err.Code == cli.TempFail }
+
+// Send hands m to t, to all recipients or to none. Its errors are of type *Error.
+// When it returns without one, the server has taken responsibility; whatever
+// happens to the connection after that changes nothing.
+//
+// When the context ends, the connection is cut, at any point.
+func Send(ctx context.Context, t *Target, m *Mail, o Options) (*Receipt, error) {
+	o.Timeouts = o.Timeouts.withDefaults()
+	s := &session{target: t, o: &o}
+	if err := s.dial(ctx); err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
+	defer stop()
+	defer s.close()
+	receipt, err := s.run(m)
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return receipt, nil
+}
+
+// fail gives an error of the session its outer form.
+func (s *session) fail(ctx context.Context, err error) *Error {
+	out := &Error{Target: s.target.addr(), MaybeSent: s.dotSent}
+	if r, ok := errors.AsType[*refusal](err); ok {
+		out.Reply = r.reply
+		out.MaybeSent = false
+	}
+	e, ok := errors.AsType[*cli.Error](err)
+	switch {
+	case ctx.Err() != nil && out.Reply.Code == 0:
+		e = cli.Errorf(cli.TempFail, "%w", context.Cause(ctx)).WithStatus("4.4.2")
+	case !ok:
+		e = networkError(err)
+	}
+	text := fmt.Errorf("%s: %w", out.Target, e.Err)
+	if out.MaybeSent {
+		text = fmt.Errorf("%w; the message was sent and not acknowledged, so it may have been taken", text)
+	}
+	out.err = &cli.Error{Code: e.Code, Status: e.Status, Err: text, Hint: e.Hint}
+	return out
+}
+
+// networkError is for errors that nobody upstream knew more about.
+func networkError(err error) *cli.Error {
+	if p, ok := errors.AsType[protocolError](err); ok {
+		return cli.Errorf(cli.Protocol, "%w", p).WithStatus("5.5.0")
+	}
+	if d, ok := errors.AsType[*net.DNSError](err); ok {
+		if d.IsNotFound {
+			return cli.Errorf(cli.NoHost, "the host does not exist").WithStatus("5.1.2")
+		}
+		return cli.Errorf(cli.TempFail, "the host's address cannot be looked up: %w", err).WithStatus("4.4.3")
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return cli.Errorf(cli.TempFail, "the server closed the connection").WithStatus("4.4.2")
+	}
+	return cli.Errorf(cli.TempFail, "%w", err).WithStatus("4.4.2")
+}

@@ -1,0 +1,239 @@
+package submit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"rtls/internal/cli"
+	"rtls/internal/requiretls"
+)
+
+// maxGroup is how many RCPT commands travel in one group. Their replies fit into
+// what the system buffers, so that neither side waits for the other to read (RFC
+// 2920 section 3.1).
+const maxGroup = 100
+
+// able checks the message against what the server can do, before the server hears
+// of it.
+func (s *session) able(m *Mail) error {
+	if m.UTF8 && !s.offers("SMTPUTF8") {
+		return cli.Errorf(cli.DataErr, "an address is not ASCII and the server does not offer SMTPUTF8, nothing was sent").WithStatus("5.6.7")
+	}
+	if m.EightBit && !s.offers("8BITMIME") {
+		return cli.Errorf(cli.DataErr, "the message has 8-bit text and the server does not offer 8BITMIME, nothing was sent").
+			WithStatus("5.6.3").WithHint("write the message in 7 bits: quoted-printable or base64, and encoded words in the header")
+	}
+	if limit, err := strconv.ParseInt(s.extensions["SIZE"], 10, 64); err == nil && limit > 0 && m.Size > limit {
+		return cli.Errorf(cli.DataErr, "the message has %d octets and the server takes %d, nothing was sent", m.Size, limit).WithStatus("5.3.4")
+	}
+	return nil
+}
+
+// mailCommand is the MAIL command with the parameters that are needed and offered.
+// REQUIRETLS has no value (RFC 8689 section 2) and stands last.
+func (s *session) mailCommand(m *Mail) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "MAIL FROM:<%s>", m.From)
+	if s.offers("SIZE") {
+		fmt.Fprintf(&b, " SIZE=%d", m.Size)
+	}
+	if m.EightBit {
+		b.WriteString(" BODY=8BITMIME")
+	}
+	if m.UTF8 {
+		b.WriteString(" SMTPUTF8")
+	}
+	if s.offers("DSN") {
+		b.WriteString(m.mailDSN())
+	}
+	if m.Wish == requiretls.Yes {
+		b.WriteString(" " + requiretls.Keyword)
+	}
+	return b.String()
+}
+
+func (s *session) rcptCommand(m *Mail, to string) string {
+	line := "RCPT TO:<" + to + ">"
+	if s.offers("DSN") {
+		line += m.rcptDSN(to)
+	}
+	return line
+}
+
+// transact sends the message. Every way out ends the session.
+func (s *session) transact(m *Mail) (Reply, error) {
+	dataAsked, err := s.envelope(m)
+	if err != nil {
+		return Reply{}, err
+	}
+	if !dataAsked {
+		if err := s.writeCommands("DATA"); err != nil {
+			return Reply{}, err
+		}
+	}
+	r, err := s.read()
+	if err != nil {
+		return Reply{}, err
+	}
+	if r.Code != 354 {
+		s.quit()
+		return Reply{}, refused(stageData, "DATA", r)
+	}
+	return s.content(m)
+}
+
+// envelope sends MAIL and all RCPT, and DATA too where that is safe: see the
+// package comment. It returns an error unless every recipient was accepted.
+func (s *session) envelope(m *Mail) (dataAsked bool, err error) {
+	commands := []string{s.mailCommand(m)}
+	for _, to := range m.To {
+		commands = append(commands, s.rcptCommand(m, to))
+	}
+	group := 1
+	if s.offers("PIPELINING") {
+		group = maxGroup
+		if len(m.To) == 1 {
+			commands = append(commands, "DATA")
+			dataAsked = true
+		}
+	}
+	refusals := &rejections{}
+	for at := 0; at < len(commands); at += group {
+		part := commands[at:min(at+group, len(commands))]
+		if err := s.writeCommands(part...); err != nil {
+			return false, err
+		}
+		for i, command := range part {
+			if command == "DATA" {
+				break // its reply is the caller's, if there is no refusal
+			}
+			r, err := s.read()
+			if err != nil {
+				return false, err
+			}
+			refusals.note(m, at+i, r)
+		}
+		if refusals.mail != nil || group == 1 && refusals.any() {
+			break
+		}
+	}
+	if !refusals.any() {
+		return dataAsked, nil
+	}
+	s.abandon(dataAsked)
+	return false, refusals.err(len(m.To))
+}
+
+// abandon ends a session in which a recipient was refused. If the server waits for
+// text, closing without the final dot is the only way that delivers nothing.
+func (s *session) abandon(dataAsked bool) {
+	if dataAsked {
+		r, err := s.read()
+		if err != nil || r.Code == 354 {
+			return
+		}
+	}
+	s.quit()
+}
+
+// content sends the text and the final dot, and QUIT in the same group where that
+// is allowed.
+func (s *session) content(m *Mail) (Reply, error) {
+	dots := &dotWriter{w: s.w, lineStart: true}
+	if _, err := m.Content.WriteTo(dots); err != nil {
+		if dots.err == nil { // the text could not be read: the server must not take half of it
+			return Reply{}, cli.Errorf(cli.TempFail, "read the message back: %w", err)
+		}
+		return Reply{}, s.lastWords(stageData, err)
+	}
+	if !dots.lineStart {
+		return Reply{}, cli.Errorf(cli.Software, "the message does not end with a line end")
+	}
+	pipelining := s.offers("PIPELINING")
+	end := ".\r\n"
+	if pipelining {
+		end += "QUIT\r\n"
+	}
+	s.trace("> ", fmt.Sprintf("(%d octets)", m.Size))
+	s.dotSent = true
+	if _, err := io.WriteString(s.w, end); err != nil {
+		return Reply{}, s.lastWords(stageData, err)
+	}
+	if err := s.w.Flush(); err != nil {
+		return Reply{}, s.lastWords(stageData, err)
+	}
+	if err := s.conn.SetReadDeadline(time.Now().Add(s.o.Timeouts.Final)); err != nil {
+		return Reply{}, err
+	}
+	r, err := s.read()
+	switch {
+	case err != nil:
+		return Reply{}, err
+	case !pipelining:
+		s.quit()
+	default:
+		s.awaitEnd()
+	}
+	if !r.positive() {
+		return Reply{}, refused(stageData, "the message", r)
+	}
+	return r, nil
+}
+
+// rejections collects the negative replies to an envelope.
+type rejections struct {
+	mail  *refusal
+	rcpts []*refusal
+}
+
+func (j *rejections) any() bool { return j.mail != nil || len(j.rcpts) > 0 }
+
+// note takes the reply to MAIL, which has index 0, or to the RCPT of that number.
+func (j *rejections) note(m *Mail, index int, r Reply) {
+	switch {
+	case r.positive():
+	case index == 0:
+		j.mail = refused(stageMail, "MAIL FROM:<"+m.From+">", r)
+	default:
+		j.rcpts = append(j.rcpts, refused(stageRcpt, "RCPT TO:<"+m.To[index-1]+">", r))
+	}
+}
+
+// err is one error for all of them. NoUser means that no recipient exists. One that
+// is refused for good makes all of it permanent: to try again would be in vain.
+func (j *rejections) err(recipients int) error {
+	if j.mail != nil {
+		return j.mail
+	}
+	worst := j.rcpts[0]
+	unknown := 0
+	for _, r := range j.rcpts {
+		if r.err.Code == cli.NoUser {
+			unknown++
+		}
+		if worst.err.Code == cli.TempFail {
+			worst = r
+		}
+	}
+	code := worst.err.Code
+	if code == cli.NoUser && unknown < recipients {
+		code = cli.DataErr
+	}
+	texts := make([]error, 0, len(j.rcpts)+1)
+	for i, r := range j.rcpts {
+		if i == 10 {
+			texts = append(texts, fmt.Errorf("and %d more", len(j.rcpts)-i))
+			break
+		}
+		texts = append(texts, r.err.Err)
+	}
+	if recipients > len(j.rcpts) {
+		texts = append(texts, errors.New("the message was sent to none of the other recipients either"))
+	}
+	e := cli.Errorf(code, "%w", errors.Join(texts...)).WithStatus(worst.err.Status)
+	return &refusal{worst.reply, e}
+}
