@@ -7,8 +7,9 @@ import (
 )
 
 // maxAddress is generous: RFC 5321 section 4.5.3.1.3 asks for 256 octets, and
-// internationalised addresses grow.
-const maxAddress = 1024
+// internationalised addresses grow. The fields that hold one stay below the 998
+// octets of a line.
+const maxAddress = 512
 
 // CheckAddress says whether an address can be written into a header field: it is
 // UTF-8, not too long, and nothing in it ends a line or a path. Its syntax is

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"rtls/store"
@@ -69,30 +71,29 @@ type storedCopy struct {
 // everybody's: nothing is delivered unless msg ends with io.EOF.
 func (a *Agent) Deliver(ctx context.Context, env Envelope, rcpts []Recipient, msg io.Reader) []error {
 	start := a.cfg.Clock()
-	h, err := readHeader(msg, env.Protocol == "")
-	var v verdict
-	var of []*storedCopy // by recipient
-	if err != nil {
-		err = fmt.Errorf("read message: %w", err)
-	} else {
-		if env.NoSender {
-			env.Sender = h.sender()
-		}
-		v = a.judge(&env, h)
-		var copies []*storedCopy
-		copies, of = a.openCopies(ctx, h, rcpts)
-		defer closeAll(copies)
-		err = a.write(ctx, &env, h, v, copies, msg, start)
-	}
 	results := make([]error, len(rcpts))
-	for i, r := range rcpts {
-		e := Classify(err)
-		c := &storedCopy{}
-		if e == nil {
-			c = of[i]
-			e = Classify(c.err)
+	h, err := readHeader(msg, env.Protocol == "")
+	if err != nil {
+		e := Classify(fmt.Errorf("read message: %w", err))
+		for i, r := range rcpts {
+			results[i] = e
+			a.log(ctx, &env, &header{}, verdict{}, r, &storedCopy{}, e, start)
 		}
-		a.log(ctx, &env, h, v, r, c, e, start)
+		return results
+	}
+	if env.NoSender {
+		env.Sender = h.sender()
+	}
+	v := a.judge(&env, h)
+	copies, of := a.openCopies(ctx, h, rcpts)
+	defer closeAll(copies)
+	err = a.write(ctx, &env, h, v, copies, msg, start)
+	for i, r := range rcpts {
+		e := Classify(of[i].err)
+		if err != nil {
+			e = Classify(err)
+		}
+		a.log(ctx, &env, h, v, r, of[i], e, start)
 		if e != nil {
 			results[i] = e
 		}
@@ -103,9 +104,19 @@ func (a *Agent) Deliver(ctx context.Context, env Envelope, rcpts []Recipient, ms
 func closeAll(copies []*storedCopy) {
 	for _, c := range copies {
 		if c.d != nil {
-			_ = c.d.Close() // what counted was committed before
+			_ = guard(c.d.Close) // what counted was committed before
 		}
 	}
+}
+
+// guard makes an error of a panic, so that it is one recipient's failure.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // openCopies starts a delivery for each mailbox that the recipients have.
@@ -137,7 +148,11 @@ func (a *Agent) openCopy(ctx context.Context, h *header, r Recipient, copies []*
 				return c
 			}
 		}
-		d, err := a.open(ctx, r.User, mailbox)
+		var d delivery
+		err := guard(func() (err error) {
+			d, err = a.open(ctx, r.User, mailbox)
+			return err
+		})
 		if mailbox != inbox && (errors.Is(err, store.ErrNoMailbox) || errors.Is(err, store.ErrName)) {
 			continue
 		}
@@ -162,15 +177,33 @@ func (a *Agent) write(ctx context.Context, env *Envelope, h *header, v verdict, 
 			return fmt.Errorf("read message: %w", err)
 		}
 	}
-	for _, c := range copies {
-		if c.err == nil && ctx.Err() != nil {
-			c.err = ctx.Err() // the client is gone or out of patience
-		}
-		if c.err == nil {
-			c.key, c.err = c.d.Commit(store.Meta{Tag: v.tag, Origin: v.origin})
-		}
-	}
+	commitAll(ctx, copies, store.Meta{Tag: v.tag, Origin: v.origin})
 	return nil
+}
+
+// commitAll commits several copies at a time: each waits for the disk, and the
+// disk serves them together.
+func commitAll(ctx context.Context, copies []*storedCopy, meta store.Meta) {
+	const together = 16
+	for batch := range slices.Chunk(copies, together) {
+		var wg sync.WaitGroup
+		for _, c := range batch {
+			if c.err == nil {
+				wg.Go(func() { c.commit(ctx, meta) })
+			}
+		}
+		wg.Wait()
+	}
+}
+
+func (c *storedCopy) commit(ctx context.Context, meta store.Meta) {
+	if c.err = ctx.Err(); c.err != nil { // we are told to stop
+		return
+	}
+	c.err = guard(func() (err error) {
+		c.key, err = c.d.Commit(meta)
+		return err
+	})
 }
 
 // writeRest writes what follows the header block. It stops early, without error,
@@ -185,7 +218,7 @@ func writeRest(ctx context.Context, copies []*storedCopy, msg io.Reader) error {
 		for _, c := range copies {
 			c.write(buf[:n])
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // not errors.Is: nothing wrapped is a message's end
 			return nil
 		}
 		if err != nil {
@@ -210,7 +243,9 @@ func (c *storedCopy) write(p []byte) {
 	if c.err != nil || len(p) == 0 {
 		return
 	}
-	n, err := c.d.Write(p)
-	c.bytes += int64(n)
-	c.err = err
+	c.err = guard(func() error {
+		n, err := c.d.Write(p)
+		c.bytes += int64(n)
+		return err
+	})
 }

@@ -1,29 +1,27 @@
 package lda
 
-import "crypto/tls"
+import (
+	"crypto/tls"
 
-// Evidence is what came along with a message, outside it, that demands TLS.
-type Evidence uint8
-
-const (
-	NoEvidence  Evidence = iota
-	ByMDA                // argv or environment of the command
-	ByParameter          // REQUIRETLS on MAIL, inside TLS
+	"rtls/store"
 )
 
 // Envelope is what is known of a message apart from its bytes and recipients.
+// What goes into header fields has to be free of line ends: addresses pass
+// CheckAddress, Client, EnvID, Notify and ORcpt are checked by whoever sets them.
 type Envelope struct {
-	ID       string // of this delivery, in Received and the log
-	Sender   string // reverse-path without angle brackets; empty is the null reverse-path
-	NoSender bool   // nobody said who the sender is: the message's own Return-Path counts
-	Protocol string // "LMTP", "LMTPS", "UTF8LMTP", "UTF8LMTPS"; empty on the command line
-	Client   string // name that the client gave itself
-	Remote   string // where the client is: an address, or "unix"
-	TLS      *tls.ConnectionState
-	Evidence Evidence
-	Ret      string // "FULL" or "HDRS": what a report may hold (RFC 3461 section 4.3)
-	EnvID    string // xtext, as received (RFC 3461 section 4.4)
-	QueueID  string // the mail transfer agent's own, for the log
+	ID         string // of this delivery, in Received and the log
+	Sender     string // reverse-path without angle brackets; empty is the null reverse-path
+	NoSender   bool   // nobody said who the sender is: the message's own Return-Path counts
+	Protocol   string // "LMTP", "LMTPS", "UTF8LMTP", "UTF8LMTPS"; empty on the command line
+	Client     string // name that the client gave itself
+	Remote     string // where the client is: an address, or "unix"
+	TLS        *tls.ConnectionState
+	Local      bool   // the client is a local process whose user we trust
+	RequireTLS bool   // REQUIRETLS was on MAIL, or the command line says so
+	Ret        string // "FULL" or "HDRS": what a report may hold (RFC 3461 section 4.3)
+	EnvID      string // xtext, as received (RFC 3461 section 4.4)
+	QueueID    string // the mail transfer agent's own, for the log
 }
 
 // Recipient is one resolved recipient.
@@ -35,13 +33,20 @@ type Recipient struct {
 	ORcpt   string // RFC 3461 section 4.2, as received
 }
 
-// effectiveRet is what a report on the message may hold. With REQUIRETLS it is
-// the header only, whatever was asked for (RFC 8689 section 5).
-func (e *Envelope) effectiveRet() string {
-	if e.Evidence != NoEvidence {
-		return "HDRS"
+// origin is what a tag rests on that came the envelope's way: REQUIRETLS, or its
+// absence. Nothing said inside TLS is as good as REQUIRETLS said there, and the
+// command line speaks for the mail transfer agent. LMTP in clear cannot carry the
+// parameter at all, so what it does not say rests on nothing.
+func (e *Envelope) origin() store.Origin {
+	switch {
+	case e.TLS != nil:
+		return store.OriginESMTP
+	case e.Local:
+		return store.OriginLocal
+	case e.Protocol == "":
+		return store.OriginMDA
 	}
-	return e.Ret
+	return store.OriginUnknown
 }
 
 // eol is the line end of a message that has none.

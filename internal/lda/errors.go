@@ -46,7 +46,7 @@ func Classify(err error) *Error {
 	return e
 }
 
-// UnknownUser says that an address has no account here.
+// unknownUser says that an address has no account here.
 func unknownUser() *Error {
 	return &Error{Code: 550, Status: "5.1.1", Text: "no such user here"}
 }

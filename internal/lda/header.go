@@ -2,7 +2,6 @@ package lda
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"strings"
 
@@ -10,7 +9,7 @@ import (
 )
 
 // maxHeader is how much of a header is read into memory and judged. What stands
-// behind it is delivered all the same.
+// behind it is delivered all the same, as it is.
 const maxHeader = 1 << 20
 
 // Fields of our own.
@@ -54,7 +53,7 @@ func readHeader(r io.Reader, mbox bool) (*header, error) {
 		n, err := r.Read(h.buf[len(h.buf):cap(h.buf)])
 		h.buf = h.buf[:len(h.buf)+n]
 		switch {
-		case errors.Is(err, io.EOF):
+		case err == io.EOF: // not errors.Is: nothing wrapped is a message's end
 			h.atEOF = true
 		case err != nil:
 			return nil, err
@@ -67,7 +66,7 @@ func readHeader(r io.Reader, mbox bool) (*header, error) {
 	case h.atEOF:
 		h.whole, end = true, len(h.buf)
 	default:
-		end = scanned // whole lines only; the field cut in two is not looked at
+		end = scanned // whole lines only
 	}
 	if mbox {
 		end -= h.cutFromLine()
@@ -110,10 +109,14 @@ func (h *header) cutFromLine() int {
 	return i + 1
 }
 
-// scan goes through the fields of buf[:end].
+// scan goes through the fields of buf[:end]. The last field of a header that is
+// longer may be longer as well, and is not looked at.
 func (h *header) scan(end int) {
 	for at := 0; at < end; {
 		next := fieldEnd(h.buf[:end], at)
+		if next == end && !h.whole {
+			return
+		}
 		h.field(h.buf[at:next], span{at, next})
 		at = next
 	}

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// log writes the one line that a recipient's delivery leaves. h is nil when the
-// message could not be read.
+// log writes the one line that a recipient's delivery leaves.
 func (a *Agent) log(ctx context.Context, env *Envelope, h *header, v verdict, r Recipient, c *storedCopy, e *Error, start time.Time) {
 	attrs := []slog.Attr{
 		slog.String("id", env.ID),
@@ -30,12 +29,10 @@ func (a *Agent) log(ctx context.Context, env *Envelope, h *header, v verdict, r 
 	if env.TLS != nil {
 		more("tls", strings.TrimPrefix(tls.VersionName(env.TLS.Version), "TLS ")+" "+tls.CipherSuiteName(env.TLS.CipherSuite))
 	}
-	if h != nil {
-		more("msgid", h.messageID[:min(len(h.messageID), 250)])
-		more("tag", v.tag.String())
-		more("origin", v.origin.String())
-		more("note", strings.Join(v.notes, "; "))
-	}
+	more("msgid", h.messageID[:min(len(h.messageID), 250)])
+	more("tag", v.tag.String())
+	more("origin", v.origin.String())
+	more("note", strings.Join(v.notes, "; "))
 	level, what := slog.LevelInfo, "delivered"
 	switch {
 	case e == nil:

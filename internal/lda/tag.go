@@ -1,6 +1,7 @@
 package lda
 
 import (
+	"slices"
 	"strings"
 
 	"rtls/internal/requiretls"
@@ -40,23 +41,16 @@ func (a *Agent) judge(env *Envelope, h *header) verdict {
 	return v
 }
 
-// strictest is the tag without TLS-Required. The origin of "none" is that of the
-// path on which a wish would have come: nothing said inside TLS is as good as
-// REQUIRETLS said there, and the command line speaks for the mail transfer
-// agent. LMTP in clear cannot carry the parameter at all, so what it does not
-// say rests on nothing.
+// strictest is the tag without TLS-Required.
 func (a *Agent) strictest(env *Envelope, h *header) verdict {
+	says := func(value string) bool { return strings.EqualFold(value, "yes") }
 	switch {
-	case env.Evidence == ByParameter:
-		return verdict{tag: store.TagRequire, origin: store.OriginESMTP}
-	case env.Evidence == ByMDA:
-		return verdict{tag: store.TagRequire, origin: store.OriginMDA}
-	case a.cfg.TrustHeader && len(h.esmtp) > 0 && strings.EqualFold(h.esmtp[0], "yes"):
+	case env.RequireTLS:
+		return verdict{tag: store.TagRequire, origin: env.origin()}
+	// Postfix adds its field at the end. One that the sender put above it and
+	// that says something else must not hide it.
+	case a.cfg.TrustHeader && slices.ContainsFunc(h.esmtp, says):
 		return verdict{tag: store.TagRequire, origin: store.OriginHeader}
-	case env.Protocol == "":
-		return verdict{tag: store.TagNone, origin: store.OriginMDA}
-	case env.TLS != nil:
-		return verdict{tag: store.TagNone, origin: store.OriginESMTP}
 	}
-	return verdict{tag: store.TagNone, origin: store.OriginUnknown}
+	return verdict{tag: store.TagNone, origin: env.origin()}
 }

@@ -40,7 +40,11 @@ func writeDelivery(line func(...string), env *Envelope, r *Recipient, v verdict)
 		}
 		return "; " + name + "=" + value
 	}
-	line(deliveryField, ": tag=", v.tag.String(), "; origin=", v.origin.String(), more("ret", env.effectiveRet()), ";")
+	ret := env.Ret
+	if v.tag == store.TagRequire {
+		ret = "HDRS" // RFC 8689 section 5: whatever was asked for
+	}
+	line(deliveryField, ": tag=", v.tag.String(), "; origin=", v.origin.String(), more("ret", ret), ";")
 	if dsn := more("envid", env.EnvID) + more("notify", r.Notify); dsn != "" {
 		line("\t", dsn[2:], ";")
 	}

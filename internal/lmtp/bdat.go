@@ -8,7 +8,12 @@ import (
 	"time"
 )
 
-var errAborted = errors.New("transaction was abandoned between chunks")
+var (
+	errAborted = errors.New("transaction was abandoned between chunks")
+	// errBadChunk ends the connection: nobody knows how many of the octets that
+	// follow are content, and content must never be run as commands.
+	errBadChunk = errors.New("BDAT without a size")
+)
 
 // bdat follows RFC 3030 and RFC 2033 section 4.3. Every chunk but the last gets
 // one reply, which only says that it has come; what became of the message is
@@ -17,30 +22,41 @@ var errAborted = errors.New("transaction was abandoned between chunks")
 func (c *conn) bdat(args string) bool {
 	size, last, ok := parseBdat(args)
 	if !ok {
-		c.wrong(501, "5.5.4", "say BDAT, a size and perhaps LAST")
-		return true
+		c.farewell(errBadChunk)
+		return false
 	}
-	c.dataBy = time.Now().Add(c.cfg.MessageTimeout)
+	by := time.Now().Add(c.cfg.MessageTimeout)
+	c.dataBy = by
 	if c.tx == nil || len(c.tx.rcpts) == 0 {
-		if _, err := io.CopyN(io.Discard, c.r, size); err != nil {
-			return c.brokenOff(err)
-		}
-		c.bad++
-		if last {
-			c.tx = nil
-		} else {
-			c.reply(503, "5.5.1", "no recipient")
-		}
-		return true
+		return c.discard(size, last)
 	}
 	c.tx.chunking = true
-	chunks := &chunkReader{c: c, size: size, left: size, last: last}
-	more := c.deliver(chunks)
-	if chunks.abortedBy != "" {
+	chunks := &chunkReader{c: c, size: size, left: size, last: last, by: by}
+	err := c.deliver(chunks)
+	switch {
+	case chunks.abortedBy != "":
 		c.tx = nil
 		return c.command(chunks.abortedBy)
+	case err != nil:
+		c.farewell(err)
+		return false
 	}
-	return more
+	return true
+}
+
+// discard reads a chunk that is for nobody.
+func (c *conn) discard(size int64, last bool) bool {
+	if _, err := io.CopyN(io.Discard, c.r, size); err != nil {
+		c.farewell(err)
+		return false
+	}
+	c.bad++
+	if last {
+		c.tx = nil
+	} else {
+		c.reply(503, "5.5.1", "no recipient")
+	}
+	return true
 }
 
 func parseBdat(args string) (size int64, last, ok bool) {
@@ -63,8 +79,9 @@ func parseBdat(args string) (size int64, last, ok bool) {
 type chunkReader struct {
 	c         *conn
 	size      int64
-	left      int64 // of this chunk
-	last      bool  // this is the last chunk
+	left      int64     // of this chunk
+	last      bool      // this is the last chunk
+	by        time.Time // when the message has to be here
 	abortedBy string
 	err       error
 }
@@ -109,11 +126,10 @@ func (ch *chunkReader) next() error {
 		case "BDAT":
 			size, last, ok := parseBdat(args)
 			if !ok {
-				c.wrong(501, "5.5.4", "say BDAT, a size and perhaps LAST")
-				continue
+				return errBadChunk
 			}
 			ch.size, ch.left, ch.last = size, size, last
-			c.dataBy = time.Now().Add(c.cfg.MessageTimeout)
+			c.dataBy = ch.by
 			return nil
 		case "RSET", "LHLO", "QUIT", "STARTTLS":
 			ch.abortedBy = line

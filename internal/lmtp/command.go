@@ -2,8 +2,11 @@ package lmtp
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,8 +77,8 @@ func (c *conn) lhlo(name string) {
 	}
 	if c.tls == nil {
 		lines = append(lines, "STARTTLS")
-	} else {
-		// RFC 8689 section 2: a promise about TLS is made inside TLS only.
+	}
+	if c.mayRequireTLS() {
 		lines = append(lines, requiretls.Keyword)
 	}
 	// RFC 2034 section 4: no enhanced status code here.
@@ -87,6 +90,11 @@ func (c *conn) lhlo(name string) {
 		fmt.Fprintf(c.w, "250%s%s\r\n", sep, l)
 	}
 }
+
+// mayRequireTLS says whether REQUIRETLS is offered and taken. A promise about TLS
+// is made inside TLS only (RFC 8689 section 2), unless the administrator has said
+// that a local process of this user stands for the path that the message took.
+func (c *conn) mayRequireTLS() bool { return c.tls != nil || c.local }
 
 // validHello keeps out what would break a Received field.
 func validHello(name string) bool {
@@ -112,10 +120,11 @@ func (c *conn) mail(args string) {
 	case err != nil:
 		c.bad++
 		c.replyError(err)
-	case m.requireTLS && c.tls == nil:
-		// RFC 8689 section 2: only inside TLS. Without TLS the parameter is not
-		// offered, and taking the message without it would be a downgrade.
+	case m.requireTLS && !c.mayRequireTLS():
+		// Taking the message without the parameter would be a downgrade.
 		c.wrong(530, requiretls.StatusNoTLS, "REQUIRETLS takes STARTTLS first")
+	case c.tls == nil && !c.private:
+		c.wrong(530, requiretls.StatusNoTLS, "say STARTTLS first")
 	case m.size > c.cfg.MaxSize:
 		c.replyError(tooLarge())
 	default:
@@ -162,20 +171,24 @@ func (c *conn) data(args string) bool {
 	default:
 		fmt.Fprintf(c.w, "354 end with CR LF . CR LF\r\n")
 		c.dataBy = time.Now().Add(c.cfg.MessageTimeout)
-		return c.deliver(&dotReader{r: c.r})
+		if err := c.deliver(&dotReader{r: c.r}); err != nil {
+			c.farewell(err)
+			return false
+		}
 	}
 	return true
 }
 
 // deliver hands a message to the backend and replies once per recipient. msg is
-// read to its end in any case; if that fails the connection is of no more use.
-func (c *conn) deliver(msg io.Reader) bool {
+// read to its end in any case; if that fails, deliver returns the error, nobody
+// has been replied to, and nothing was delivered, as the backend promises.
+func (c *conn) deliver(msg io.Reader) error {
 	tx := c.tx
 	limited := &sizeLimit{r: msg, left: c.cfg.MaxSize}
 	env := c.envelope()
-	results := c.cfg.Backend.Deliver(c.work, env, tx.rcpts, limited)
+	results := c.results(env, tx.rcpts, limited)
 	if _, err := io.Copy(io.Discard, msg); err != nil {
-		return c.brokenOff(err)
+		return err
 	}
 	c.tx = nil
 	for i := range tx.rcpts {
@@ -188,20 +201,37 @@ func (c *conn) deliver(msg io.Reader) bool {
 			c.reply(250, "2.0.0", "delivered as %s", env.ID)
 		}
 	}
-	return true
+	return nil
+}
+
+// results asks the backend. If it panics, or forgets a recipient, that is a
+// temporary failure like any other doubt.
+func (c *conn) results(env lda.Envelope, rcpts []lda.Recipient, msg io.Reader) (results []error) {
+	defer func() {
+		v := recover()
+		if v != nil {
+			c.cfg.Logger.Error("panic in delivery", "id", env.ID, "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+		if v != nil || len(results) != len(rcpts) {
+			results = slices.Repeat([]error{errors.New("no result")}, len(rcpts))
+		}
+	}()
+	return c.cfg.Backend.Deliver(c.work, env, rcpts, msg)
 }
 
 func (c *conn) envelope() lda.Envelope {
 	m := &c.tx.mail
 	env := lda.Envelope{
-		ID:       rand.Text()[:16],
-		Sender:   m.sender,
-		Protocol: "LMTP",
-		Client:   c.client,
-		Remote:   c.remote(),
-		TLS:      c.tls,
-		Ret:      m.ret,
-		EnvID:    m.envID,
+		ID:         rand.Text()[:16],
+		Sender:     m.sender,
+		Protocol:   "LMTP",
+		Client:     c.client,
+		Remote:     c.remote(),
+		TLS:        c.tls,
+		Local:      c.local,
+		RequireTLS: m.requireTLS,
+		Ret:        m.ret,
+		EnvID:      m.envID,
 	}
 	if c.tls != nil {
 		env.Protocol += "S" // RFC 3848
@@ -209,16 +239,7 @@ func (c *conn) envelope() lda.Envelope {
 	if m.utf8 {
 		env.Protocol = "UTF8" + env.Protocol // RFC 6531 section 4.3
 	}
-	if m.requireTLS {
-		env.Evidence = lda.ByParameter
-	}
 	return env
-}
-
-// brokenOff ends a connection on which a message broke off.
-func (c *conn) brokenOff(err error) bool {
-	c.farewell(err)
-	return false
 }
 
 func tooLarge() *lda.Error {

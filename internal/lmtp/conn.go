@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,18 +29,20 @@ const (
 // conn is one client's connection. All of it but what mu guards belongs to the
 // goroutine that runs serve.
 type conn struct {
-	cfg  *Server
-	work context.Context // ends when deliveries have to
-	raw  net.Conn
-	rw   net.Conn // raw, or TLS on top of it
-	tls  *tls.ConnectionState
-	r    *bufio.Reader
-	w    *bufio.Writer
+	cfg     *Server
+	work    context.Context // ends when deliveries have to
+	raw     net.Conn
+	private bool     // nobody but this machine can listen in
+	local   bool     // the client is a process of one of cfg.LocalUsers
+	rw      net.Conn // raw, or TLS on top of it
+	tls     *tls.ConnectionState
+	r       *bufio.Reader
+	w       *bufio.Writer
 
-	client   string    // what LHLO said; empty before it
-	tx       *transaction
-	bad      int
-	dataBy   time.Time // not zero: a message is being read and ends by then
+	client string // what LHLO said; empty before it
+	tx     *transaction
+	bad    int
+	dataBy time.Time // not zero: a message is being read and ends by then
 
 	mu       sync.Mutex // guards what follows
 	waiting  bool       // for a command
@@ -47,7 +50,13 @@ type conn struct {
 }
 
 func newConn(cfg *Server, work context.Context, raw net.Conn) *conn {
-	c := &conn{cfg: cfg, work: work, raw: raw}
+	c := &conn{cfg: cfg, work: work, raw: raw, private: true}
+	if addr, ok := raw.LocalAddr().(*net.TCPAddr); ok {
+		c.private = addr.IP.IsLoopback()
+	}
+	if uid, ok := peerUser(raw); ok {
+		c.local = slices.Contains(cfg.LocalUsers, uid)
+	}
 	c.use(raw)
 	return c
 }
@@ -129,7 +138,7 @@ func (c *conn) awaited() (stopping bool) {
 
 // serve runs the dialogue to its end and closes the connection.
 func (c *conn) serve() {
-	defer c.raw.Close()
+	defer func() { _ = c.rw.Close() }() // inside TLS it says close_notify first
 	defer func() {
 		if v := recover(); v != nil {
 			c.cfg.Logger.Error("panic", "remote", c.remote(), "value", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -157,10 +166,12 @@ func (c *conn) farewell(err error) {
 		c.reply(421, "4.3.2", "%s is shutting down", c.cfg.Hostname)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.reply(421, "4.4.2", "%s waited too long", c.cfg.Hostname)
+	case errors.Is(err, errBadChunk):
+		c.reply(501, "5.5.4", "say BDAT, a size and perhaps LAST")
 	case errors.Is(err, errTooBad):
 		c.reply(421, "4.7.0", "too many errors")
 	}
-	if !errors.Is(err, io.EOF) {
+	if err != io.EOF { // between commands: a client that spares itself QUIT
 		c.cfg.Logger.Info("connection ended", "remote", c.remote(), "err", err)
 	}
 }

@@ -3,7 +3,8 @@
 // was said before TLS, whether a second MAIL is refused, where a message ends.
 //
 // Extensions: PIPELINING, 8BITMIME, SMTPUTF8, SIZE, ENHANCEDSTATUSCODES,
-// CHUNKING, STARTTLS, and REQUIRETLS inside TLS. The parameters of DSN
+// CHUNKING, STARTTLS, and REQUIRETLS inside TLS. On TCP beyond loopback a
+// transaction takes TLS. The parameters of DSN
 // (RFC 3461) are checked and recorded when a client sends them, but DSN is not
 // offered: whoever offers it owes the sender a report of success, and a server
 // that does not offer it leaves that report to its client.
@@ -42,6 +43,10 @@ type Server struct {
 	Backend  Backend
 	Logger   *slog.Logger // default: discard
 
+	// LocalUsers are the user ids whose processes may say REQUIRETLS on a Unix
+	// socket without TLS. What they say has the origin "local". Default: none.
+	LocalUsers []uint32
+
 	MaxSize       int64 // octets per message, 100 MiB
 	MaxRecipients int   // per transaction, 1000
 	MaxConns      int   // at once, 200
@@ -60,11 +65,8 @@ func orDefault[T comparable](v *T, d T) {
 	}
 }
 
-// Serve serves until ctx ends, then closes the listeners, tells idle clients to
-// come back later and lets running deliveries finish, for as long as Grace. It
-// returns when all connections are closed: nil if ctx ended it, else what made
-// a listener unusable.
-func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+// withDefaults is a copy in which nothing is left out.
+func (s *Server) withDefaults() *Server {
 	cfg := *s
 	orDefault(&cfg.Logger, slog.New(slog.DiscardHandler))
 	orDefault(&cfg.MaxSize, 100<<20)
@@ -75,11 +77,20 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	orDefault(&cfg.MessageTimeout, time.Hour)
 	orDefault(&cfg.HandshakeTimeout, 30*time.Second)
 	orDefault(&cfg.Grace, 30*time.Second)
+	return &cfg
+}
+
+// Serve serves until ctx ends, then closes the listeners, tells idle clients to
+// come back later and lets running deliveries finish, for as long as Grace. It
+// returns when all connections are closed: nil if ctx ended it, else what made
+// a listener unusable.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	cfg := s.withDefaults()
 
 	// Deliveries outlive ctx: they are cancelled when Grace is over.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	p := &pool{cfg: &cfg, work: work, conns: make(map[*conn]struct{})}
+	p := &pool{cfg: cfg, work: work, conns: make(map[*conn]struct{})}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		p.wg.Go(func() { failed <- p.accept(ctx, l) })
