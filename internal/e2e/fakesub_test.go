@@ -1,0 +1,454 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rtls/internal/testpki"
+)
+
+// hangUp as a scripted reply closes the connection without one.
+const hangUp = "(hang up)"
+
+// everything is what a good submission server offers inside TLS.
+var everything = []string{"PIPELINING", "SIZE 67108864", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "AUTH PLAIN LOGIN", "REQUIRETLS"}
+
+// without is everything but some keywords.
+func without(keywords ...string) []string {
+	return slices.DeleteFunc(slices.Clone(everything), func(s string) bool {
+		word, _, _ := strings.Cut(s, " ")
+		return slices.Contains(keywords, word)
+	})
+}
+
+// fakesub is a submission server that says what a test wants and keeps what it
+// hears. Its fields are set before start.
+type fakesub struct {
+	starttls   bool     // TLS begins with STARTTLS; otherwise at once
+	clear      []string // EHLO reply before TLS
+	ehlo       []string // EHLO reply inside TLS; nil means everything
+	cert       tls.Certificate
+	maxVersion uint16
+	// script returns a reply for a command in place of the usual one, or "" for the
+	// usual one. The final dot is the command ".".
+	script func(line string, inTLS bool) string
+
+	listener net.Listener
+	wait     sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	heard    []heard
+	messages []submitted
+	wire     bytes.Buffer // all bytes from clients, as they crossed
+	versions []uint16     // of TLS, one a handshake
+	closed   []error      // how each TLS session ended; io.EOF is a close_notify
+}
+
+// heard is a line from a client: a command, or one of the message.
+type heard struct {
+	inTLS bool
+	line  string
+}
+
+// submitted is a message that was taken.
+type submitted struct {
+	mail  string   // the MAIL command
+	rcpts []string // the RCPT commands
+	raw   []byte   // without dot-stuffing
+}
+
+func (m submitted) header() string {
+	header, _, _ := bytes.Cut(m.raw, []byte("\r\n\r\n"))
+	return string(header) + "\r\n"
+}
+
+func (m submitted) body() []byte {
+	_, body, _ := bytes.Cut(m.raw, []byte("\r\n\r\n"))
+	return body
+}
+
+// start serves with p's certificate for localhost, unless the test has set one.
+func (f *fakesub) start(t *testing.T, p *pki) *fakesub {
+	t.Helper()
+	if f.cert.Certificate == nil {
+		cert, err := tls.LoadX509KeyPair(p.cert, p.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.cert = cert
+	}
+	if f.ehlo == nil {
+		f.ehlo = everything
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.listener = l
+	f.wait.Go(func() { // stop waits for it and for the connections
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			f.wait.Go(func() { f.serve(conn) })
+		}
+	})
+	t.Cleanup(f.stop)
+	return f
+}
+
+// stop waits for the connections to end, so that all is heard.
+func (f *fakesub) stop() {
+	f.listener.Close()
+	f.wait.Wait()
+}
+
+func (f *fakesub) port() string {
+	_, port, _ := net.SplitHostPort(f.listener.Addr().String())
+	return port
+}
+
+// wireTap keeps the bytes of a connection.
+type wireTap struct {
+	net.Conn
+	f *fakesub
+}
+
+func (w wireTap) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.f.mu.Lock()
+	w.f.wire.Write(p[:n])
+	w.f.mu.Unlock()
+	return n, err
+}
+
+// talk is one client's session.
+type talk struct {
+	f     *fakesub
+	conn  net.Conn
+	r     *bufio.Reader
+	inTLS bool
+	now   submitted
+}
+
+func (f *fakesub) serve(raw net.Conn) {
+	defer raw.Close()
+	_ = raw.SetDeadline(time.Now().Add(time.Minute)) // a client that hangs fails its test
+	t := &talk{f: f}
+	t.use(wireTap{raw, f})
+	if !f.starttls && !t.startTLS() {
+		return
+	}
+	greeting := "220 localhost ESMTP"
+	if said := t.scripted("(connect)"); said != "" {
+		greeting = said
+	}
+	if !t.say(greeting) {
+		return
+	}
+	for {
+		line, err := t.r.ReadString('\n')
+		if err != nil {
+			f.ended(t.inTLS, err)
+			return
+		}
+		line = strings.TrimRight(line, "\r\n")
+		f.hear(t.inTLS, line)
+		if !t.command(line) {
+			return
+		}
+	}
+}
+
+func (t *talk) use(conn net.Conn) {
+	t.conn, t.r = conn, bufio.NewReader(conn)
+}
+
+func (f *fakesub) hear(inTLS bool, line string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heard = append(f.heard, heard{inTLS, line})
+}
+
+func (f *fakesub) ended(inTLS bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if inTLS {
+		f.closed = append(f.closed, err)
+	}
+}
+
+func (t *talk) startTLS() bool {
+	conn := tls.Server(t.conn, &tls.Config{
+		Certificates: []tls.Certificate{t.f.cert},
+		MinVersion:   tls.VersionTLS10,
+		MaxVersion:   t.f.maxVersion,
+	})
+	if err := conn.Handshake(); err != nil {
+		return false
+	}
+	t.f.mu.Lock()
+	t.f.versions = append(t.f.versions, conn.ConnectionState().Version)
+	t.f.mu.Unlock()
+	t.inTLS = true
+	t.use(conn)
+	return true
+}
+
+func (t *talk) scripted(line string) string {
+	if t.f.script == nil {
+		return ""
+	}
+	return t.f.script(line, t.inTLS)
+}
+
+// say sends a reply. It returns false at the end of the session.
+func (t *talk) say(reply string) bool {
+	if reply == hangUp {
+		t.conn.Close()
+		return false
+	}
+	_, err := io.WriteString(t.conn, strings.ReplaceAll(reply, "\n", "\r\n")+"\r\n")
+	return err == nil
+}
+
+// command answers one command.
+func (t *talk) command(line string) bool {
+	reply := t.scripted(line)
+	verb := strings.ToUpper(strings.TrimRight(strings.SplitN(line, " ", 2)[0], ":"))
+	if reply == "" {
+		reply = t.usual(verb)
+	}
+	code := reply[:3]
+	switch {
+	case verb == "MAIL" && code == "250":
+		t.now = submitted{mail: line}
+	case verb == "RCPT" && code == "250":
+		t.now.rcpts = append(t.now.rcpts, line)
+	}
+	if !t.say(reply) {
+		return false
+	}
+	switch {
+	case verb == "STARTTLS" && code == "220":
+		return t.startTLS()
+	case verb == "DATA" && code == "354":
+		return t.data()
+	}
+	return true
+}
+
+func (t *talk) usual(verb string) string {
+	switch verb {
+	case "EHLO":
+		keywords := t.f.clear
+		if t.inTLS {
+			keywords = t.f.ehlo
+		}
+		lines := append([]string{"localhost"}, keywords...)
+		for i := range lines {
+			lines[i] = "250-" + lines[i]
+		}
+		lines[len(lines)-1] = strings.Replace(lines[len(lines)-1], "-", " ", 1)
+		return strings.Join(lines, "\n")
+	case "STARTTLS":
+		return "220 2.0.0 go ahead"
+	case "AUTH":
+		return "235 2.7.0 welcome"
+	case "DATA":
+		if len(t.now.rcpts) == 0 {
+			return "503 5.5.1 no recipients"
+		}
+		return "354 go ahead"
+	case "QUIT":
+		return "221 2.0.0 bye"
+	case "MAIL", "RCPT", "RSET", "NOOP":
+		return "250 2.0.0 fine"
+	}
+	return "500 5.5.2 what is " + verb
+}
+
+// data reads up to the only end of data there is, CR LF dot CR LF.
+func (t *talk) data() bool {
+	var raw []byte
+	for {
+		line, err := t.r.ReadBytes('\n')
+		if err != nil {
+			t.f.ended(t.inTLS, err)
+			return false
+		}
+		if string(line) == ".\r\n" && (len(raw) == 0 || bytes.HasSuffix(raw, []byte("\r\n"))) {
+			break
+		}
+		t.f.hear(t.inTLS, strings.TrimRight(string(line), "\r\n"))
+		if line[0] == '.' {
+			line = line[1:]
+		}
+		raw = append(raw, line...)
+	}
+	reply := t.scripted(".")
+	if reply == "" {
+		reply = "250 2.0.0 taken"
+	}
+	t.now.raw = raw
+	if strings.HasPrefix(reply, "250") {
+		t.f.mu.Lock()
+		t.f.messages = append(t.f.messages, t.now)
+		t.f.mu.Unlock()
+	}
+	reply, after, drop := strings.Cut(reply, hangUp) // "250 taken(hang up)"
+	if drop && reply == "" {
+		return t.say(hangUp)
+	}
+	ok := t.say(reply + after)
+	if drop {
+		return t.say(hangUp)
+	}
+	return ok
+}
+
+// lines is what was heard, in TLS and in clear.
+func (f *fakesub) lines() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []string
+	for _, h := range f.heard {
+		all = append(all, h.line)
+	}
+	return all
+}
+
+// commands is what was heard of a verb.
+func (f *fakesub) commands(verb string) []string {
+	return slices.DeleteFunc(f.lines(), func(line string) bool { return !strings.HasPrefix(line, verb) })
+}
+
+// one is the only message that was taken.
+func (f *fakesub) one(t *testing.T) submitted {
+	t.Helper()
+	f.stop()
+	if len(f.messages) != 1 {
+		t.Fatalf("%d messages were taken, want 1; heard %q", len(f.messages), f.lines())
+	}
+	return f.messages[0]
+}
+
+// nothingCrossed fails if the server learned anything of the message, or was asked
+// to take one, or was shown a password.
+func (f *fakesub) nothingCrossed(t *testing.T) {
+	t.Helper()
+	f.stop()
+	for _, h := range f.heard {
+		verb := strings.ToUpper(strings.SplitN(h.line, " ", 2)[0])
+		if !slices.Contains([]string{"EHLO", "STARTTLS", "QUIT"}, verb) {
+			t.Errorf("the server heard %q (in TLS: %v)", h.line, h.inTLS)
+		}
+	}
+	for _, word := range []string{"MAIL FROM", "RCPT", "AUTH", "DATA", "HELO localhost", "canary", "secret"} {
+		wire := strings.ReplaceAll(f.wire.String(), "EHLO", "")
+		if strings.Contains(wire, word) {
+			t.Errorf("%q crossed the wire in clear", word)
+		}
+	}
+}
+
+// quickExit spares a command built with -race the second that it sleeps at the end.
+var quickExit = []string{"GORACE=atexit_sleep_ms=0"}
+
+// canary is a message whose words must not cross where it is refused.
+const canary = "From: a@example.org\nTo: b@example.net\nSubject: canary-subject\n\ncanary-body\n"
+
+// account writes a configuration with an account at f.
+func (f *fakesub) account(t *testing.T, p *pki, lines ...string) string {
+	t.Helper()
+	mode := "implicit"
+	if f.starttls {
+		mode = "starttls"
+	}
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(`hostname = "client.example.org"
+[send.account.test]
+from = "sender@example.org"
+host = "localhost"
+port = %s
+tls = %q
+ca_file = %q
+user = "sender"
+password_file = %q
+%s
+`, f.port(), mode, p.caFile, secret, strings.Join(lines, "\n"))
+	path := filepath.Join(t.TempDir(), "rtls.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// send pipes a message into rtls-send for f.
+func (f *fakesub) send(t *testing.T, p *pki, message string, args ...string) result {
+	t.Helper()
+	return runEnv(t, quickExit, strings.NewReader(message), "rtls-send", append([]string{"--config", f.account(t, p)}, args...)...)
+}
+
+// sent is send, for a message that must be taken.
+func (f *fakesub) sent(t *testing.T, p *pki, message string, args ...string) submitted {
+	t.Helper()
+	r := f.send(t, p, message, args...)
+	if r.code != 0 {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	return f.one(t)
+}
+
+// refused checks that the canary was refused, for this reason, and did not cross.
+func (f *fakesub) refused(t *testing.T, p *pki, code int, reason string, args ...string) {
+	t.Helper()
+	r := f.send(t, p, canary, append(args, "b@example.net")...)
+	if r.code != code || !strings.Contains(r.stderr, reason) {
+		t.Errorf("exit %d, stderr %q; want %d and %q", r.code, r.stderr, code, reason)
+	}
+	f.nothingCrossed(t)
+}
+
+// leaf is a certificate for localhost that is unlike p's in some way.
+func leaf(t *testing.T, ca *testpki.CA, l testpki.Leaf) tls.Certificate {
+	t.Helper()
+	if l.Names == nil {
+		l.Names = []string{"localhost", "127.0.0.1"}
+	}
+	cert, err := ca.TLS(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// ended says whether all TLS sessions ended with a close_notify.
+func (f *fakesub) closedProperly() error {
+	f.stop()
+	if len(f.closed) == 0 {
+		return errors.New("no session ended")
+	}
+	for _, err := range f.closed {
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	return nil
+}
