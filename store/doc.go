@@ -37,8 +37,8 @@
 // to make durable:
 //
 //	G1  A message whose Commit or Append has returned nil is there, whole.
-//	G2  A message whose Commit or Append has failed is not there. If the system
-//	    cannot even take back the name it gave (the disk fails twice), it may be.
+//	G2  A message whose Commit or Append has returned an error is not there. If
+//	    the disk refuses even to take its name back, it may be.
 //	G3  A message is listed once or not at all, and never in part.
 //	G4  A message that is listed stays listed until it is expunged, here or by
 //	    another program. A listing of a directory that misses it is no proof.
@@ -50,6 +50,7 @@
 //	    renaming, flag changes, copies, moves and the loss of the index. A tag that
 //	    is missing or makes no sense is unknown, never none.
 //	G8  A change of flags that has returned nil is durable.
-//	G9  Copy copies all messages or none; Move never leaves a message in neither
-//	    mailbox.
+//	G9  Copy copies all messages or, when it returns an error, none; cut off by a
+//	    crash it may have copied some. Move never leaves a message in neither
+//	    mailbox; cut off, or with an error, it may leave one in both.
 package store

@@ -151,6 +151,7 @@ type difference struct {
 	added   []file // of keys that are not known
 	moved   []file // known keys with other names
 	twice   []file // keys that were listed before, by another name
+	left    []file // names in new/ of messages that have one in cur/
 	missing []int  // indexes of messages that were not listed
 	unsure  bool   // cur/ has to be listed again
 }
@@ -342,14 +343,7 @@ func (v *view) sortOutTwice(s *Snapshot, d *difference) error {
 			return err
 		}
 		if mine.Inode == theirs.Inode {
-			if f.inNew && !other.inNew {
-				err = v.a.fs.Remove(v.path(true, f.name))
-			} else if other.inNew && !f.inNew {
-				err = v.a.fs.Remove(v.path(true, other.name))
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+			d.oneOf(f, other)
 			continue
 		}
 		own := file{string(v.a.names.key()) + strings.TrimPrefix(f.name, string(p.key)), f.inNew}
@@ -364,6 +358,23 @@ func (v *view) sortOutTwice(s *Snapshot, d *difference) error {
 		d.added = append(d.added, own)
 	}
 	return nil
+}
+
+// oneOf leaves one of two names of a file. The name in new/ is removed, but not
+// before that in cur/ is durable.
+func (d *difference) oneOf(f, other file) {
+	if f.inNew == other.inNew {
+		return // somebody's link; the one that was seen first is as good
+	}
+	if at := slices.Index(d.added, other); at >= 0 {
+		if f.inNew {
+			d.added[at] = f // adoptAdded finds the name in cur/ again
+		}
+		return
+	}
+	if f.inNew {
+		d.left = append(d.left, f)
+	}
 }
 
 // twin is the other file of a key.
@@ -384,7 +395,7 @@ func (v *view) twin(s *Snapshot, d *difference, f file, key Key) (file, bool) {
 // them from new/ to cur/: listing new/ must stay cheap (S3 to S4).
 func (v *view) adoptAdded(s *Snapshot, d *difference, c *change) error {
 	slices.SortFunc(d.added, func(x, y file) int { return compareNames(x.name, y.name) })
-	var moved []file
+	moved := d.left
 	for _, f := range d.added {
 		if _, known := v.keys.find(s, parseName(f.name).key); known {
 			continue // another process was faster

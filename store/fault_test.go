@@ -1,0 +1,419 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"rtls/store/internal/faultfs"
+	"rtls/store/internal/vfs"
+)
+
+// The walks break every call to the file system, one after the other, in each
+// operation, and then look whether the guarantees of doc.go hold. Messages are
+// known by their subject.
+
+// operation is something that can be cut off at any point.
+type operation struct {
+	name string
+	run  func(ctx context.Context, a *Account) error
+	// done says what must be true when run has returned nil, undone when it has
+	// not; before all that, every message of the start is there, G1, unless the
+	// operation was to remove it.
+	// A crash tells nobody anything, so there undone is not asked.
+	done, undone func(w *world) error
+}
+
+// world is what an account holds, seen afresh.
+type world struct {
+	t        *testing.T
+	messages map[string][]found // by subject
+}
+
+type found struct {
+	mailbox string
+	Message
+}
+
+func (w *world) in(subject, mailbox string) (n int) {
+	for _, f := range w.messages[subject] {
+		if f.mailbox == mailbox {
+			n++
+		}
+	}
+	return n
+}
+
+func want(w *world, subject, mailbox string, counts ...int) error {
+	n := w.in(subject, mailbox)
+	for _, c := range counts {
+		if n == c {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is in %s %d times, not %v", subject, mailbox, n, counts)
+}
+
+func body(subject string) string {
+	return "Subject: " + subject + "\r\n\r\n" + strings.Repeat(subject+"\r\n", 50)
+}
+
+func send(ctx context.Context, a *Account, mailbox, subject string) error {
+	d, err := a.Deliver(ctx, mailbox)
+	if err != nil {
+		return err
+	}
+	defer d.Abort()
+	if _, err := io.WriteString(d, body(subject)); err != nil {
+		return err
+	}
+	_, err = d.Commit(Meta{Tag: TagRequire, Origin: OriginESMTP})
+	return err
+}
+
+func within(ctx context.Context, a *Account, f func(*Mailbox) error) error {
+	m, err := a.Mailbox(ctx, inbox)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(m), m.Close())
+}
+
+var operations = []operation{
+	{
+		name:   "deliver",
+		run:    func(ctx context.Context, a *Account) error { return send(ctx, a, inbox, "fresh") },
+		done:   func(w *world) error { return want(w, "fresh", inbox, 1) },
+		undone: func(w *world) error { return want(w, "fresh", inbox, 0) },
+	},
+	{
+		name: "append",
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error {
+				d, err := a.Deliver(ctx, inbox)
+				if err != nil {
+					return err
+				}
+				defer d.Abort()
+				if _, err := io.WriteString(d, body("fresh")); err != nil {
+					return err
+				}
+				_, err = m.Append(ctx, d, Meta{Tag: TagRequire, Origin: OriginESMTP, Flags: Seen})
+				return err
+			})
+		},
+		done:   func(w *world) error { return want(w, "fresh", inbox, 1) },
+		undone: func(w *world) error { return want(w, "fresh", inbox, 0, 1) }, // 1: only the closing failed
+	},
+	{
+		name: "sync",
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error { _, err := m.Sync(ctx); return err })
+		},
+	},
+	{
+		name: "flags",
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error {
+				_, err := m.SetFlags(ctx, FlagChange{UIDs: []uint32{1, 2}, Flags: Flagged})
+				return err
+			})
+		},
+		done: func(w *world) error { // G8
+			for _, subject := range []string{"one", "two"} {
+				if w.messages[subject][0].Flags&Flagged == 0 {
+					return fmt.Errorf("the flag of %s is lost", subject)
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name: "copy",
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error {
+				_, _, err := m.Copy(ctx, []uint32{1, 2}, "Dest")
+				return err
+			})
+		},
+		done: func(w *world) error {
+			return errors.Join(want(w, "one", "Dest", 1), want(w, "two", "Dest", 1))
+		},
+		undone: func(w *world) error { // G9
+			if w.in("one", "Dest") != w.in("two", "Dest") {
+				return errors.New("one was copied and the other was not")
+			}
+			return want(w, "one", "Dest", 0, 1)
+		},
+	},
+	{
+		name: "move",
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error {
+				_, _, err := m.Move(ctx, []uint32{1, 2}, "Dest")
+				return err
+			})
+		},
+		done: func(w *world) error {
+			return errors.Join(want(w, "one", "Dest", 1), want(w, "two", "Dest", 1), want(w, "one", inbox, 0), want(w, "two", inbox, 0))
+		},
+		undone: func(w *world) error {
+			return errors.Join(want(w, "one", "Dest", 0, 1), want(w, "one", inbox, 0, 1))
+		},
+	},
+	{
+		name: "expunge",
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error { return m.Expunge(ctx, []uint32{1}) })
+		},
+		done:   func(w *world) error { return want(w, "one", inbox, 0) },
+		undone: func(w *world) error { return want(w, "one", inbox, 0, 1) },
+	},
+	{
+		name:   "rename mailbox",
+		run:    func(ctx context.Context, a *Account) error { return a.RenameMailbox(ctx, "Dest", "New/Place") },
+		done:   func(w *world) error { return want(w, "old", "New/Place", 1) },
+		undone: func(w *world) error { return nil },
+	},
+	{
+		name: "create mailbox",
+		run:  func(ctx context.Context, a *Account) error { return a.CreateMailbox(ctx, "Made", "Junk") },
+	},
+	{
+		name: "delete mailbox",
+		run:  func(ctx context.Context, a *Account) error { return a.DeleteMailbox(ctx, "Dest") },
+		done: func(w *world) error { return want(w, "old", "Dest", 0) },
+	},
+}
+
+// mayLose are the messages that an operation is to remove.
+var mayLose = map[string]string{"expunge": "one", "delete mailbox": "old"}
+
+// template makes the account that each walk starts from.
+func template(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "alice")
+	must(t, Create(dir, nil))
+	a, err := Open(dir, nil)
+	must(t, err)
+	ctx := t.Context()
+	must(t, a.CreateMailbox(ctx, "Dest", ""))
+	must(t, send(ctx, a, "Dest", "old"))
+	m, err := a.Mailbox(ctx, "Dest")
+	must(t, err)
+	must(t, m.Close())
+	for _, subject := range []string{"one", "two", "three"} {
+		must(t, send(ctx, a, inbox, subject))
+		must(t, within(ctx, a, func(m *Mailbox) error { return nil }))
+	}
+	must(t, send(ctx, a, inbox, "waiting"))
+	must(t, a.Close())
+	return dir
+}
+
+func examine(t *testing.T, dir string) *world {
+	t.Helper()
+	a, err := Open(dir, nil)
+	must(t, err)
+	defer a.Close()
+	w := &world{t: t, messages: make(map[string][]found)}
+	list, err := a.Mailboxes(t.Context())
+	must(t, err)
+	for _, info := range list {
+		if !info.Exists {
+			continue
+		}
+		m, err := a.Mailbox(t.Context(), info.Name)
+		must(t, err)
+		// A message whose file was removed when the operation was cut off is
+		// listed until it is sure that it is gone.
+		s := syncUntil(t, m, "all messages can be read", func(s *Snapshot) bool {
+			for i := range s.Len() {
+				c, err := m.Open(t.Context(), s.At(i).UID)
+				if errors.Is(err, ErrNoMessage) {
+					return false
+				}
+				must(t, err)
+				must(t, c.Close())
+			}
+			return true
+		})
+		for i := range s.Len() {
+			msg := s.At(i)
+			text := content(t, m, msg.UID)
+			subject, _, _ := strings.Cut(strings.TrimPrefix(text, "Subject: "), "\r\n")
+			if text != body(subject) { // G1, G3, G6
+				t.Errorf("message %d of %s is not whole: %.60q", msg.UID, info.Name, text)
+			}
+			if msg.Tag != TagRequire || msg.Origin != OriginESMTP { // G7
+				t.Errorf("%s has the tag %v %v", subject, msg.Tag, msg.Origin)
+			}
+			w.messages[subject] = append(w.messages[subject], found{info.Name, msg})
+		}
+		must(t, m.Close())
+	}
+	return w
+}
+
+// check asserts what holds however an operation ended.
+func check(t *testing.T, op operation, dir string, err error, before *world) {
+	t.Helper()
+	after := examine(t, dir)
+	for subject, was := range before.messages {
+		now := after.messages[subject]
+		if len(now) == 0 && mayLose[op.name] != subject {
+			t.Errorf("%s is lost", subject)
+		}
+		for _, f := range now { // G5
+			for _, g := range was {
+				if f.mailbox == g.mailbox && f.Key == g.Key && f.UID != g.UID {
+					t.Errorf("%s had UID %d and has %d", subject, g.UID, f.UID)
+				}
+			}
+		}
+		counts := make(map[string]int)
+		for _, f := range now {
+			counts[f.mailbox]++
+			if counts[f.mailbox] > 1 { // G3
+				t.Errorf("%s is in %s more than once", subject, f.mailbox)
+			}
+		}
+	}
+	verdict := op.done
+	switch {
+	case errors.Is(err, faultfs.ErrCrash):
+		verdict = nil
+	case err != nil:
+		verdict = op.undone
+	}
+	if verdict != nil {
+		if verr := verdict(after); verr != nil {
+			t.Errorf("operation returned %v, but %v", err, verr)
+		}
+	}
+	checkUIDs(t, dir, after)
+	if left := tree(t, dir).in("tmp"); err == nil && len(left) > 0 {
+		t.Errorf("left in tmp: %v", left)
+	}
+}
+
+// checkUIDs delivers one more message: its UID must be above all others (G5).
+func checkUIDs(t *testing.T, dir string, after *world) {
+	t.Helper()
+	a, err := Open(dir, nil)
+	must(t, err)
+	defer a.Close()
+	must(t, send(t.Context(), a, inbox, "last"))
+	m, err := a.Mailbox(t.Context(), inbox)
+	must(t, err)
+	defer m.Close()
+	s := m.Snapshot()
+	last := s.At(s.Len() - 1)
+	for subject, all := range after.messages {
+		for _, f := range all {
+			if f.mailbox == inbox && f.UID >= last.UID {
+				t.Errorf("%s has UID %d, a later message %d", subject, f.UID, last.UID)
+			}
+		}
+	}
+	checkCounters(t, a, inbox)
+}
+
+// walk runs op on a fresh copy of the account with call n broken, until n is
+// beyond its last call.
+func walk(t *testing.T, op operation, broken func(grave string, n int) *faultfs.FS, after func(*faultfs.FS) error) {
+	from := template(t)
+	before := examine(t, duplicate(t, from))
+	for n := 1; !t.Failed(); n++ {
+		dir := duplicate(t, from)
+		ffs := broken(t.TempDir(), n)
+		a, err := Open(dir, &Options{fs: ffs})
+		if err == nil {
+			err = errors.Join(op.run(t.Context(), a), a.Close())
+		}
+		hit := ffs.Hit()
+		if hit == "" {
+			if err != nil {
+				t.Fatalf("without a fault: %v", err)
+			}
+			if after != nil { // the power goes right after success
+				must(t, after(ffs))
+			}
+			check(t, op, dir, err, before)
+			if n < 5 {
+				t.Fatalf("only %d calls: nothing was tested", n)
+			}
+			t.Logf("%d calls", n-1)
+			return
+		}
+		if after != nil {
+			if lerr := after(ffs); lerr != nil {
+				t.Fatalf("fault at %s: %v", hit, lerr)
+			}
+		}
+		check(t, op, dir, err, before)
+		if t.Failed() {
+			t.Logf("fault at %s; operation returned %v", hit, err)
+		}
+	}
+}
+
+// duplicate copies an account.
+func duplicate(t *testing.T, from string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "alice")
+	must(t, os.CopyFS(dir, os.DirFS(from)))
+	must(t, filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.IsDir() {
+			err = os.Chmod(path, 0o700) // CopyFS does not keep modes
+		}
+		return err
+	}))
+	return dir
+}
+
+func TestFaultWalk(t *testing.T) {
+	for _, op := range operations {
+		for _, errno := range []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EROFS, syscall.EMFILE, syscall.ESTALE} {
+			t.Run(op.name+"/"+errno.(syscall.Errno).Error(), func(t *testing.T) {
+				walk(t, op, func(grave string, n int) *faultfs.FS { return faultfs.New(vfs.OS{}, grave, n, errno) }, nil)
+			})
+		}
+		t.Run(op.name+"/short write", func(t *testing.T) {
+			if op.name != "deliver" && op.name != "append" {
+				return
+			}
+			walk(t, op, func(grave string, n int) *faultfs.FS { return faultfs.ShortWrite(vfs.OS{}, grave, n) }, nil)
+		})
+	}
+}
+
+func TestCrashWalk(t *testing.T) {
+	r := rand.New(rand.NewPCG(8689, 2033))
+	for _, op := range operations {
+		for how, keep := range map[string]func(string, int) int{
+			"all that was not synced is lost": func(string, int) int { return 0 },
+			"nothing is lost":                 func(_ string, n int) int { return n },
+			"some is lost":                    func(_ string, n int) int { return r.IntN(n + 1) },
+			"new/ survives, cur/ does not": func(dir string, n int) int {
+				if filepath.Base(dir) == "cur" {
+					return 0
+				}
+				return n
+			},
+		} {
+			t.Run(op.name+"/"+how, func(t *testing.T) {
+				walk(t, op,
+					func(grave string, n int) *faultfs.FS { return faultfs.New(vfs.OS{}, grave, n, faultfs.ErrCrash) },
+					func(f *faultfs.FS) error { return f.Lose(keep) })
+			})
+		}
+	}
+}
