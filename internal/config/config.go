@@ -67,6 +67,9 @@ type LDA struct {
 	Key       string `toml:"key"`
 	Delimiter string `toml:"recipient_delimiter"` // default "+"
 	MaxSize   int64  `toml:"max_size"`            // octets per message in LMTP; default 100 MiB
+
+	TrustHeader bool     `toml:"trust_require_tls_esmtp"` // take Require-TLS-ESMTP: yes for REQUIRETLS
+	TrustLocal  []string `toml:"trust_local"`             // users whose processes may say REQUIRETLS without TLS on a Unix socket
 }
 
 // IMAPD configures rtls-imapd.
