@@ -42,7 +42,7 @@ func (u *Users) Add(name, password string) error {
 	if err != nil {
 		return fmt.Errorf("user database: %w", err)
 	}
-	if err := add(path, name, line); err != nil {
+	if err := appendLine(path, name, line); err != nil {
 		return fmt.Errorf("user database: %w", err)
 	}
 	return nil
@@ -57,9 +57,9 @@ func resolve(path string) (string, error) {
 	return real, err
 }
 
-// add appends a line to the file at path, which is replaced as a whole. The lock is
+// appendLine appends a line to the file at path, which is replaced as a whole. The lock is
 // the directory's, so that nothing is left lying around.
-func add(path, name, line string) (err error) {
+func appendLine(path, name, line string) (err error) {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err

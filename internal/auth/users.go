@@ -33,10 +33,10 @@ type Users struct {
 	turns chan struct{} // a token for each computation that goes on
 	clock func() time.Time
 
-	mu      sync.Mutex // guards what follows
-	text    []byte     // the file; never modified, only replaced
-	stamp   stamp      // of the file that text came from
-	decoy   hash       // costs what a user's hash in text costs
+	mu    sync.Mutex // guards what follows
+	text  []byte     // the file; never modified, only replaced
+	stamp stamp      // of the file that text came from
+	decoy hash       // costs what a user's hash in text costs
 
 	settled proofs
 }

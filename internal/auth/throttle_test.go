@@ -1,0 +1,206 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// waited is how long Wait takes, on the bubble's clock.
+func waited(t *testing.T, th *Throttle, keys ...string) time.Duration {
+	t.Helper()
+	start := time.Now()
+	if err := th.Wait(t.Context(), keys...); err != nil {
+		t.Errorf("Wait: %v", err)
+	}
+	return time.Since(start)
+}
+
+func expect(t *testing.T, got, want time.Duration) {
+	t.Helper()
+	if got != want {
+		t.Errorf("waited %v, want %v", got, want)
+	}
+}
+
+func TestThrottleGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for i, want := range []time.Duration{0, 0, 0, 0, 1, 2, 4, 8, 15, 15, 15} {
+			if got := waited(t, &th, "a", "b"); got != want*time.Second {
+				t.Errorf("attempt %d waited %v, want %v", i+1, got, want*time.Second)
+			}
+			th.Fail("a", "b")
+		}
+		expect(t, waited(t, &th, "c"), 0)
+		expect(t, waited(t, &th, "c", "b"), 15*time.Second) // the worst key counts
+		th.OK("b")
+		expect(t, waited(t, &th, "b"), 0)
+		expect(t, waited(t, &th, "a"), 0) // its time has passed with b's
+		expect(t, waited(t, &th, "a"), 15*time.Second)
+	})
+}
+
+// Connections that come at once do not get more attempts than one after another.
+func TestThrottleSpreads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for range 9 {
+			th.Fail("a")
+		}
+		start := time.Now()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		seen := map[time.Duration]int{}
+		refused := 0
+		for range 10 {
+			wg.Go(func() {
+				err := th.Wait(t.Context(), "a")
+				mu.Lock()
+				defer mu.Unlock()
+				if errors.Is(err, ErrThrottled) {
+					refused++
+					return
+				}
+				seen[time.Since(start)]++
+			})
+		}
+		wg.Wait()
+		for i := range 4 {
+			if at := time.Duration(i+1) * 15 * time.Second; seen[at] != 1 {
+				t.Errorf("%d attempts after %v, want 1", seen[at], at)
+			}
+		}
+		if refused != 6 || len(seen) != 4 {
+			t.Errorf("%d were refused, want 6; the others after %v", refused, seen)
+		}
+	})
+}
+
+func TestThrottleForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for range 100 {
+			th.Fail("a")
+		}
+		time.Sleep((maxLevel - freeLevel - 1) * sinkTime)
+		expect(t, waited(t, &th, "a"), 0) // long ago
+		expect(t, waited(t, &th, "a"), time.Second)
+		time.Sleep(sinkTime)
+		waited(t, &th, "a")
+		expect(t, waited(t, &th, "a"), 0) // level three
+		time.Sleep(freeLevel * sinkTime)
+		th.Fail("a")
+		th.Fail("a")
+		th.Fail("a")
+		expect(t, waited(t, &th, "a"), 0)
+		th.Fail("a")
+		expect(t, waited(t, &th, "a"), time.Second)
+	})
+}
+
+// A client with an old password that comes by every few minutes does not slow down
+// the others at its address.
+func TestThrottleSparesRareFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for range 50 {
+			th.Fail("a")
+			expect(t, waited(t, &th, "a"), 0)
+			time.Sleep(2 * time.Minute)
+		}
+	})
+}
+
+func TestThrottleHeedsTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for range 9 {
+			th.Fail("a")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := th.Wait(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// The table is bounded, and the worst stay in it.
+func TestThrottleIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for range maxLevel {
+			th.Fail("worst")
+		}
+		for i := range 2 * maxKeys {
+			th.Fail(fmt.Sprint(i))
+		}
+		if len(th.keys) > maxKeys {
+			t.Errorf("%d keys are kept", len(th.keys))
+		}
+		if th.keys["worst"].level != maxLevel {
+			t.Error("the worst is forgotten")
+		}
+	})
+}
+
+func TestAddrKey(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.7":            "192.0.2.7",
+		"::ffff:192.0.2.7":     "192.0.2.7",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
+		"fe80::1%eth0":         "fe80::/64",
+	} {
+		if got := AddrKey(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+	if got := AddrKey(netip.Addr{}); got != "invalid IP" {
+		t.Errorf("no address: %s", got)
+	}
+}
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := Gate{Users: testUsers(t)}
+		add(t, g.Users, "alice", "secret")
+		home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		login := func(peer netip.Addr, user, password string, want bool) time.Duration {
+			t.Helper()
+			start := time.Now()
+			if ok, err := g.Login(t.Context(), peer, user, password); ok != want || err != nil {
+				t.Errorf("%v %s %s: %t, %v", peer, user, password, ok, err)
+			}
+			return time.Since(start)
+		}
+		for range freeLevel + 1 {
+			expect(t, login(away, "alice", "wrong", false), 0)
+		}
+		expect(t, login(home, "alice", "secret", true), time.Second)      // the user is under attack
+		expect(t, login(home, "alice", "secret", true), 0)                // remembered
+		expect(t, login(away, "alice", "secret", true), 0)                // from anywhere
+		expect(t, login(home, "alice", "wrong", false), 0)                // the success has cleared the user
+		expect(t, login(away, "nobody", "secret", false), 0)              // a second has passed
+		expect(t, login(away, "another", "secret", false), 2*time.Second) // but the address is slow
+	})
+}
+
+func TestGateErrors(t *testing.T) {
+	g := Gate{Users: testUsers(t)}
+	if _, err := g.Login(t.Context(), netip.Addr{}, "alice", "secret"); err == nil {
+		t.Error("no file, and no error")
+	}
+	write(t, g.Users, "alice:plain\n")
+	for range 2 * freeLevel { // an error is not a failure
+		if ok, err := g.Login(t.Context(), netip.Addr{}, "alice", "plain"); ok || err == nil || errors.Is(err, ErrThrottled) {
+			t.Errorf("%t, %v", ok, err)
+		}
+	}
+}
