@@ -40,6 +40,19 @@ func CheckAddress(address string) error {
 	return nil
 }
 
+// Quote puts quotes around a local part that cannot do without. Programs that hand
+// over an address outside of SMTP often leave them out.
+func Quote(address string) string {
+	if CheckAddress(address) == nil {
+		return address
+	}
+	local, domain := address, ""
+	if i := strings.LastIndexByte(address, '@'); i >= 0 {
+		local, domain = address[:i], address[i:]
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"` + domain
+}
+
 // sender is what the message itself says of its reverse-path, for want of a
 // better witness: the Return-Path field, which the agent before us may have
 // written, else the mbox "From " line. It is the null reverse-path when neither

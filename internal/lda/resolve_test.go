@@ -95,6 +95,29 @@ func TestCheckAddress(t *testing.T) {
 	}
 }
 
+func TestQuote(t *testing.T) {
+	for address, want := range map[string]string{
+		"":                  "",
+		"a@example.org":     "a@example.org",
+		`"a b"@example.org`: `"a b"@example.org`,
+		"a b@example.org":   `"a b"@example.org`,
+		`a"b\c@example.org`: `"a\"b\\c"@example.org`,
+		"a b":               `"a b"`,
+		"<a@b>@example.org": `"<a@b>"@example.org`,
+	} {
+		got := Quote(address)
+		if got != want {
+			t.Errorf("%s became %s, want %s", address, got, want)
+		}
+		if err := CheckAddress(got); err != nil {
+			t.Errorf("%s became %s: %v", address, got, err)
+		}
+	}
+	if CheckAddress(Quote("a\n@example.org")) == nil {
+		t.Error("a line feed was quoted away")
+	}
+}
+
 // Into a real store: the account is made on first delivery, the tag is there for
 // others to read, a folder that does not exist gives way to INBOX.
 func TestRealStore(t *testing.T) {

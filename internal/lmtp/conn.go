@@ -244,7 +244,7 @@ func (c *conn) remote() string {
 	addr, ok := c.raw.RemoteAddr().(*net.TCPAddr)
 	switch {
 	case !ok:
-		return "unix"
+		return c.raw.RemoteAddr().Network()
 	case addr.IP.To4() != nil:
 		return "[" + addr.IP.String() + "]"
 	}

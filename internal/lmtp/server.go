@@ -113,6 +113,25 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	return err
 }
 
+// ServeConn serves one client that is connected already. It returns when the
+// connection is closed, and follows Serve in everything else.
+func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
+	cfg := s.withDefaults()
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	c := newConn(cfg, work, conn)
+	defer context.AfterFunc(ctx, c.stop)()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-work.Done():
+		case <-time.After(cfg.Grace):
+			cancel()
+			conn.Close()
+		}
+	})()
+	c.serve()
+}
+
 // pool is the set of open connections of one Serve.
 type pool struct {
 	cfg  *Server

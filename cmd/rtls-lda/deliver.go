@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"log/syslog"
+	"os"
+	"strings"
+
+	"rtls/internal/cli"
+	"rtls/internal/lda"
+)
+
+// deliverOne delivers the message on standard input. What it writes to standard
+// output is for the mail transfer agent and may end up in a report to the sender:
+// a status code and a sentence without internals. Those are in the log.
+func deliverOne(ctx context.Context, o *options, env cli.Env) error {
+	logger, closeLog := deliveryLog(o, env)
+	defer closeLog()
+	err := deliver(ctx, o, env, logger)
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*cli.Error](err); ok && e.Code == cli.Config {
+		// A wrong configuration is not the message's fault: it waits until
+		// somebody has mended that.
+		logger.Error("configuration", "err", err)
+		fmt.Fprintln(env.Stdout, "4.3.5 configuration is wrong, "+name+" --check-config says where")
+		return said(cli.TempFail)
+	}
+	e := lda.Classify(err)
+	fmt.Fprintln(env.Stdout, e.Status, e.Text)
+	return said(exitCode(e))
+}
+
+// exitCode is what mail transfer agents map to "try again" or "give up".
+func exitCode(e *lda.Error) int {
+	switch {
+	case e.Temporary():
+		return cli.TempFail
+	case e.Status == "5.1.1":
+		return cli.NoUser
+	case strings.HasPrefix(e.Status, "5.7."):
+		return cli.NoPerm
+	}
+	return cli.DataErr
+}
+
+func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger) error {
+	f, err := loadConfig(o, false)
+	if err != nil {
+		return err
+	}
+	if o.fromEnv {
+		if err := o.readEnv(env.Getenv); err != nil {
+			logger.Error("environment", "err", err)
+			return err
+		}
+	}
+	agent := newAgent(f, logger)
+	rcpt, err := o.recipient(ctx, agent)
+	if err != nil {
+		logger.Warn("recipient refused", "user", o.user, "rcpt", o.final, "original", o.original, "err", err)
+		return err
+	}
+	in := env.Stdin
+	if o.path != "" {
+		if in, err = os.Open(o.path); err != nil {
+			logger.Error("cannot read the message", "err", err)
+			return err
+		}
+		defer in.Close()
+	}
+	envelope := lda.Envelope{
+		ID:         rand.Text()[:16],
+		NoSender:   o.sender == nil,
+		RequireTLS: o.requireTLS,
+		QueueID:    o.queueID,
+	}
+	if o.sender != nil {
+		envelope.Sender = *o.sender
+	}
+	return agent.Deliver(ctx, envelope, []lda.Recipient{rcpt}, readMessage(ctx, in))[0]
+}
+
+// readEnv fills in what the command line leaves open from the environment that
+// Postfix local(8) and OpenSMTPD set.
+func (o *options) readEnv(getenv func(string) string) error {
+	orEnv := func(v *string, names ...string) {
+		for _, n := range names {
+			if *v == "" {
+				*v = getenv(n)
+			}
+		}
+	}
+	orEnv(&o.user, "USER", "LOGNAME")
+	orEnv(&o.final, "RECIPIENT")
+	orEnv(&o.original, "ORIGINAL_RECIPIENT")
+	orEnv(&o.extension, "EXTENSION")
+	if getenv("RTLS_REQUIRETLS") == "1" {
+		o.requireTLS = true
+	}
+	// Postfix puts "_" for what it takes for dangerous. Where that can have
+	// happened, the Return-Path that it wrote is the better witness.
+	if sender := getenv("SENDER"); o.sender == nil && sender != "" && !strings.Contains(sender, "_") {
+		o.sender = &sender
+	}
+	if o.user == "" && o.final == "" && o.original == "" {
+		return errors.New("--from-env: there is neither USER nor RECIPIENT in the environment")
+	}
+	return o.checkDeliver()
+}
+
+// recipient finds the account. The user decides whose it is; the addresses are
+// what the trace fields show, and may hold a detail.
+func (o *options) recipient(ctx context.Context, agent *lda.Agent) (lda.Recipient, error) {
+	address := o.final
+	if address == "" {
+		address = o.original
+	}
+	whose := o.user
+	if whose == "" {
+		whose = address
+	}
+	r, err := agent.Resolve(ctx, whose)
+	if err != nil {
+		return r, err
+	}
+	if address != "" {
+		r.Address = address
+	}
+	for _, folder := range []string{o.folder, o.extension, agent.Detail(r.Address), agent.Detail(o.original), r.Folder} {
+		if folder != "" {
+			r.Folder = folder
+			break
+		}
+	}
+	if o.original != "" && o.original != r.Address {
+		r.ORcpt = xtext(o.original)
+	}
+	return r, nil
+}
+
+// xtext makes an ORCPT value (RFC 3461 section 4, RFC 6533 section 3).
+func xtext(s string) string {
+	var b strings.Builder
+	b.WriteString("rfc822;")
+	if strings.IndexFunc(s, func(r rune) bool { return r > 0x7f }) >= 0 {
+		b.Reset()
+		b.WriteString("utf-8;")
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7f || c == '+' || c == '=' {
+			fmt.Fprintf(&b, "+%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// errEmpty is the doubt about an input of nothing: no mail transfer agent hands
+// over an empty message, but one that has just died may seem to.
+var errEmpty = errors.New("there is no message on standard input")
+
+// readMessage reads in, until ctx ends: a file or pipe cannot be told to.
+func readMessage(ctx context.Context, in io.Reader) io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		// Nobody waits for this one: it may hang in a read, and ends with the
+		// process.
+		n, err := io.Copy(w, in)
+		if err == nil && n == 0 {
+			err = errEmpty
+		}
+		w.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { r.CloseWithError(ctx.Err()) })
+	return r
+}
+
+// deliveryLog logs to the system's log. Standard error is no place for it unless
+// asked: some agents take it for a part of the reason, some for the sign of a
+// failure.
+func deliveryLog(o *options, env cli.Env) (logger *slog.Logger, closeLog func()) {
+	var handlers []slog.Handler
+	closeLog = func() {}
+	if w := dialSyslog("/dev/log", "/var/run/syslog"); w != nil {
+		closeLog = func() { w.Close() }
+		handlers = append(handlers, slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	}
+	if o.verbose {
+		handlers = append(handlers, slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	}
+	return slog.New(slog.NewMultiHandler(handlers...)), closeLog
+}
+
+func withoutTime(groups []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey && len(groups) == 0 {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// dialSyslog returns nil where there is no system log.
+func dialSyslog(paths ...string) *syslog.Writer {
+	for _, path := range paths {
+		if w, err := syslog.Dial("unixgram", path, syslog.LOG_MAIL|syslog.LOG_INFO, name); err == nil {
+			return w
+		}
+	}
+	return nil
+}

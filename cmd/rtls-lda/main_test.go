@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"rtls/internal/testpki"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){name: main})
+}
+
+// TestScript runs the scripts in testdata against the real command. Each has a
+// configuration in rtls.toml, with the users alice, bob and the address
+// carol@example.org, and a certificate.
+func TestScript(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			if _, _, err := ca.WriteFiles(env.WorkDir, "cert", testpki.Leaf{Names: []string{"localhost"}}); err != nil {
+				return err
+			}
+			config := fmt.Sprintf("hostname = \"mx.example.org\"\n\n[store]\nroot = %q\nusers = %q\n\n[lda]\ncert = %q\nkey = %q\n",
+				filepath.Join(env.WorkDir, "var"), filepath.Join(env.WorkDir, "users"),
+				filepath.Join(env.WorkDir, "cert.pem"), filepath.Join(env.WorkDir, "cert.key"))
+			for file, text := range map[string]string{"rtls.toml": config, "users": "alice:!\nbob:!\ncarol@example.org:!\n"} {
+				if err := os.WriteFile(filepath.Join(env.WorkDir, file), []byte(text), 0o600); err != nil {
+					return err
+				}
+			}
+			return os.Mkdir(filepath.Join(env.WorkDir, "var"), 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exits,
+			"stored": stored,
+			"talk":   talk,
+		},
+	})
+}
+
+// exits runs a command that has to end with a code: exits 64 rtls-lda ...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code command [argument...]")
+	}
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		e, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		code = e.ExitCode()
+	}
+	if want, err := strconv.Atoi(args[0]); err != nil || code != want {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// stored finds the messages in new/ of a mailbox directory under var/, makes sure
+// that there are so many, and writes the last one's name and bytes to the files
+// name and message: stored 1 alice/Maildir
+func stored(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: stored count directory")
+	}
+	dir := ts.MkAbs(filepath.Join("var", args[1]))
+	entries, err := os.ReadDir(filepath.Join(dir, "new"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(len(entries)) != args[0] {
+		ts.Fatalf("%s has %d messages, want %s", args[1], len(entries), args[0])
+	}
+	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) > 0 {
+		ts.Fatalf("%s was left in tmp/", left[0].Name())
+	}
+	if len(entries) == 0 {
+		return
+	}
+	last := entries[len(entries)-1].Name()
+	data, err := os.ReadFile(filepath.Join(dir, "new", last))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("message"), data, 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("name"), []byte(last+"\n"), 0o600))
+}
+
+// talk speaks LMTP on a socket, once it is there, by the lines of a file: "C: "
+// is sent, "S: " is expected at the start of a line.
+func talk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: talk network address script")
+	}
+	addr := args[1]
+	if args[0] == "unix" {
+		addr = ts.MkAbs(addr)
+	}
+	var conn net.Conn
+	var err error
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if conn, err = net.Dial(args[0], addr); err == nil {
+			break
+		}
+	}
+	ts.Check(err)
+	defer conn.Close()
+	ts.Check(conn.SetDeadline(time.Now().Add(20 * time.Second)))
+	r := bufio.NewReader(conn)
+	for line := range strings.Lines(ts.ReadFile(args[2])) {
+		line = strings.TrimSuffix(line, "\n")
+		switch kind, text, _ := strings.Cut(line, ": "); kind {
+		case "C":
+			_, err = fmt.Fprintf(conn, "%s\r\n", text)
+			ts.Check(err)
+		case "S":
+			got, err := r.ReadString('\n')
+			ts.Check(err)
+			if !strings.HasPrefix(got, text) {
+				ts.Fatalf("got %q, want %q", got, text)
+			}
+		default:
+			ts.Fatalf("%s: %q", args[2], line)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSyslog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if w := dialSyslog(path); w != nil {
+		t.Fatal("a log where there is none")
+	}
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	w := dialSyslog(filepath.Join(t.TempDir(), "missing"), path)
+	if w == nil {
+		t.Fatal("no log")
+	}
+	defer w.Close()
+	slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: withoutTime})).Info("delivered", "rcpt", "alice")
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 1000)
+	n, err := conn.Read(buf)
+	// 22 is mail.info.
+	if got := string(buf[:n]); err != nil || !strings.HasPrefix(got, "<22>") || !strings.HasSuffix(got, ": level=INFO msg=delivered rcpt=alice\n") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// What is in a unit file or master.cf becomes what we think it does.
+func TestParseArgs(t *testing.T) {
+	// An empty macro of the mail transfer agent is an empty argument, and does not
+	// swallow the flag behind it.
+	o, err := parseArgs([]string{"-f", "", "-x", "", "-a", "b@example.org", "-d", "b", "--queue-id", "Q"})
+	if err != nil || o.sender == nil || *o.sender != "" || o.extension != "" || o.original != "b@example.org" || o.user != "b" || o.queueID != "Q" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	o, err = parseArgs([]string{"--lmtp", "unix:/run/x,mode=0660,group=postfix", "--lmtp", "tcp:[::1]:24", "--lmtp", "systemd"})
+	if err != nil || o.mode != modeServe || len(o.lmtp) != 3 {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	want := []listen{{"unix", "/run/x", 0o660, "postfix"}, {kind: "tcp", addr: "[::1]:24"}, {kind: "systemd"}}
+	for i, l := range o.lmtp {
+		if l != want[i] {
+			t.Errorf("%+v, want %+v", l, want[i])
+		}
+	}
+}
+
+func TestSystemdSockets(t *testing.T) {
+	for _, env := range []map[string]string{
+		{},
+		{"LISTEN_PID": "7", "LISTEN_FDS": "0"},
+		{"LISTEN_PID": "7", "LISTEN_FDS": "x"},
+		{"LISTEN_PID": "8", "LISTEN_FDS": "1"},
+	} {
+		lookup := func(key string) (string, bool) { v, ok := env[key]; return v, ok }
+		if l, err := systemdSockets(7, lookup); err == nil || len(l) > 0 {
+			t.Errorf("%v: %v, %v", env, l, err)
+		}
+	}
+}
