@@ -159,14 +159,23 @@ func (d *DB) transact(ctx context.Context, f func(*sql.Tx) error) error {
 func (d *DB) View(ctx context.Context, f func(index.Tx) error) error {
 	t, err := d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return classify(err)
+		return ended(ctx, err)
 	}
 	defer t.Rollback()
-	return classify(f(tx{t}))
+	return ended(ctx, f(tx{t}))
 }
 
 func (d *DB) Update(ctx context.Context, f func(index.Tx) error) error {
-	return classify(d.transact(ctx, func(t *sql.Tx) error { return f(tx{t}) }))
+	return ended(ctx, d.transact(ctx, func(t *sql.Tx) error { return f(tx{t}) }))
+}
+
+// ended tells a context that has ended, which makes all kinds of errors, from the
+// others.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return classify(err)
 }
 
 type tx struct{ *sql.Tx }
