@@ -52,6 +52,8 @@ func parseList(p *Parser, l *wire.Lexer) (Command, error) {
 	})
 }
 
+const maxPatterns = 100
+
 // patterns reads one pattern, or several in parentheses. The empty pattern is a
 // question of its own, but only where it stands alone.
 func (p *Parser) patterns(l *wire.Lexer, c *List, several bool) error {
@@ -62,6 +64,9 @@ func (p *Parser) patterns(l *wire.Lexer, c *List, several bool) error {
 		}
 		if s, err = p.name(s); err != nil {
 			return err
+		}
+		if len(c.Patterns) == maxPatterns {
+			return wire.Syntaxf("more than %d patterns", maxPatterns)
 		}
 		if s != "" || c.Extended {
 			c.Patterns = append(c.Patterns, s)

@@ -111,3 +111,42 @@ func appendSetNumber(b []byte, n uint32) []byte {
 }
 
 func (s Set) String() string { return string(AppendSet(nil, s)) }
+
+// Intersect returns what two lists of ascending ranges have in common.
+func Intersect(a, b []Range) []Range {
+	var out []Range
+	for len(a) > 0 && len(b) > 0 {
+		if lo, hi := max(a[0].Lo, b[0].Lo), min(a[0].Hi, b[0].Hi); lo <= hi {
+			out = append(out, Range{lo, hi})
+		}
+		if a[0].Hi < b[0].Hi {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return out
+}
+
+// Subtract returns what of ascending ranges a is not in ascending ranges b.
+func Subtract(a, b []Range) []Range {
+	if len(a) == 0 {
+		return nil
+	}
+	return Intersect(a, Complement(b))
+}
+
+// Complement returns what is not in ascending ranges, from 1 on.
+func Complement(ranges []Range) []Range {
+	var out []Range
+	next := uint32(1)
+	for _, r := range ranges {
+		if r.Lo > next {
+			out = append(out, Range{next, r.Lo - 1})
+		}
+		if next = r.Hi + 1; next == 0 {
+			return out
+		}
+	}
+	return append(out, Range{next, ^uint32(0)})
+}

@@ -1,0 +1,289 @@
+package search
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/emersion/go-message/charset"
+
+	"rtls/internal/imap/command"
+	"rtls/internal/imap/transfer"
+	"rtls/internal/mimetree"
+	"rtls/store"
+)
+
+// maxHeader bounds what is held of a header. Fields behind it are not found.
+const maxHeader = 1 << 20
+
+// message is a message that is being looked at.
+type message struct {
+	store.Message
+	ctx     context.Context // for one call of Match
+	env     *Env
+	content *store.Content
+	header  []byte // nil if not read yet
+	tree    *mimetree.Part
+}
+
+func (m *message) close() {
+	if m.content != nil {
+		m.content.Close()
+	}
+}
+
+func (m *message) open() (err error) {
+	if m.content == nil {
+		m.content, err = m.env.Open(m.ctx, m.UID)
+	}
+	return err
+}
+
+func (m *message) section(span mimetree.Span) *io.SectionReader {
+	return io.NewSectionReader(m.content, span.Start, span.Size())
+}
+
+// readHeader returns the message's header.
+func (m *message) readHeader() ([]byte, error) {
+	if m.header != nil {
+		return m.header, nil
+	}
+	if err := m.open(); err != nil {
+		return nil, err
+	}
+	header, err := headerOf(m.section(mimetree.Span{Start: 0, End: m.content.Size()}))
+	if err == nil {
+		m.header = header
+	}
+	return header, err
+}
+
+// headerOf reads up to the empty line, or all that it holds.
+func headerOf(r io.Reader) ([]byte, error) {
+	header := make([]byte, 0, 8<<10)
+	for {
+		if len(header) == cap(header) {
+			header = append(header, make([]byte, len(header))...)[:len(header)]
+		}
+		n, err := r.Read(header[len(header):cap(header)])
+		seen := max(0, len(header)-3)
+		header = header[:len(header)+n]
+		if bytes.HasPrefix(header, []byte("\r\n")) {
+			return header[:2], nil
+		}
+		if i := bytes.Index(header[seen:], []byte("\r\n\r\n")); i >= 0 {
+			return header[:seen+i+4], nil
+		}
+		if errors.Is(err, io.EOF) || len(header) >= maxHeader {
+			return header, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lines calls f with every field of a header, together with the lines that
+// continue it, until it returns true.
+func lines(header []byte, f func(line []byte) bool) bool {
+	for len(header) > 0 {
+		end := 0
+		for end < len(header) {
+			i := bytes.IndexByte(header[end:], '\n') + 1
+			if i == 0 {
+				i = len(header) - end
+			}
+			end += i
+			if end < len(header) && header[end] != ' ' && header[end] != '\t' {
+				break
+			}
+		}
+		if f(header[:end]) {
+			return true
+		}
+		header = header[end:]
+	}
+	return false
+}
+
+// fields calls f with the decoded value of every field of a name, in any case,
+// until it returns true.
+func fields(header []byte, name string, f func(value string) bool) bool {
+	return lines(header, func(line []byte) bool {
+		got, value, ok := bytes.Cut(line, []byte(":"))
+		return ok && strings.EqualFold(string(bytes.TrimRight(got, " \t")), name) && f(decodeHeader(value))
+	})
+}
+
+var unfold = strings.NewReplacer("\r\n", "", "\n", "")
+
+// decodeHeader unfolds a field's value and decodes its encoded words. Octets that
+// are not UTF-8 are taken for Latin-1, the most likely of what they can be.
+func decodeHeader(raw []byte) string {
+	s := strings.TrimSpace(unfold.Replace(string(raw)))
+	if !utf8.ValidString(s) {
+		s = latin1(s)
+	}
+	words := mime.WordDecoder{CharsetReader: decodeCharset}
+	if decoded, err := words.DecodeHeader(s); err == nil {
+		return decoded
+	}
+	return s
+}
+
+func latin1(s string) string {
+	runes := make([]rune, len(s))
+	for i := range len(s) {
+		runes[i] = rune(s[i])
+	}
+	return string(runes)
+}
+
+// decodeCharset never fails: what is in an unknown charset is passed on as it is.
+func decodeCharset(label string, r io.Reader) (io.Reader, error) {
+	decoded, err := charset.Reader(label, r)
+	if err != nil {
+		return r, nil
+	}
+	return decoded, nil
+}
+
+// headerTest looks for a text in fields of a name; an empty text asks whether
+// there is one.
+func headerTest(name, text string) test {
+	needle := strings.ToLower(text)
+	return test{costHeader, func(m *message) (bool, error) {
+		header, err := m.readHeader()
+		if err != nil {
+			return false, err
+		}
+		return fields(header, name, func(value string) bool {
+			return strings.Contains(strings.ToLower(value), needle)
+		}), nil
+	}}
+}
+
+// sentTest compares the day in the Date field, in the sender's zone. Without a
+// date that can be read there is no such day.
+func sentTest(key command.Key) test {
+	compare := dateTest(key.Op, key.Date)
+	return test{costHeader, func(m *message) (bool, error) {
+		header, err := m.readHeader()
+		if err != nil {
+			return false, err
+		}
+		found := false
+		fields(header, "Date", func(value string) bool {
+			t, err := mail.ParseDate(value)
+			found = err == nil && compare(t)
+			return true // the first one counts
+		})
+		return found, nil
+	}}
+}
+
+// textTest looks for a text in what a reader would see of the message: the text
+// parts, decoded, the headers of messages in it and, with header, its own.
+func textTest(text string, header bool) test {
+	needle := strings.ToLower(text)
+	return test{costBody, func(m *message) (bool, error) {
+		if needle == "" {
+			return true, nil
+		}
+		if header {
+			raw, err := m.readHeader()
+			if err != nil || inHeader(raw, needle) {
+				return err == nil, err
+			}
+		}
+		if err := m.open(); err != nil {
+			return false, err
+		}
+		if m.tree == nil {
+			var err error
+			if m.tree, err = mimetree.Parse(m.section(mimetree.Span{Start: 0, End: m.content.Size()})); err != nil {
+				return false, err
+			}
+		}
+		return m.inPart(m.tree, needle)
+	}}
+}
+
+// inHeader looks at every field of a header, its name included.
+func inHeader(header []byte, needle string) bool {
+	return lines(header, func(line []byte) bool {
+		return strings.Contains(strings.ToLower(decodeHeader(line)), needle)
+	})
+}
+
+func (m *message) inPart(p *mimetree.Part, needle string) (bool, error) {
+	if err := m.ctx.Err(); err != nil {
+		return false, err
+	}
+	if p.IsMessage() && len(p.Children) > 0 {
+		header, err := headerOf(m.section(p.Children[0].Header))
+		if err != nil || inHeader(header, needle) {
+			return err == nil, err
+		}
+	}
+	for _, child := range p.Children {
+		if found, err := m.inPart(child, needle); found || err != nil {
+			return found, err
+		}
+	}
+	isText := p.Is("text", "") || p.IsMultipart() && len(p.Children) == 0
+	if !isText {
+		return false, nil
+	}
+	decoded, _ := transfer.NewReader(p.Encoding, m.section(p.Body))
+	decoded, _ = decodeCharset(p.Param("charset"), decoded)
+	return contains(decoded, needle)
+}
+
+// contains looks for a lower-case text in what a reader holds, in any case, in
+// bounded memory.
+func contains(r io.Reader, needle string) (bool, error) {
+	const piece = 32 << 10
+	raw := make([]byte, 0, piece)
+	var folded []byte
+	for {
+		n, err := r.Read(raw[len(raw):cap(raw)])
+		raw = raw[:len(raw)+n]
+		whole := len(raw)
+		if err == nil {
+			whole = wholeRunes(raw)
+		}
+		folded = append(folded, bytes.ToLower(raw[:whole])...)
+		if bytes.Contains(folded, []byte(needle)) {
+			return true, nil
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return false, err
+		}
+		raw = raw[:copy(raw, raw[whole:])]
+		if keep := len(needle) - 1; len(folded) > keep {
+			folded = folded[:copy(folded, folded[len(folded)-keep:])]
+		}
+	}
+}
+
+// wholeRunes is how much of b there is without a character that is cut off.
+func wholeRunes(b []byte) int {
+	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(b)
+}

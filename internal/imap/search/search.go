@@ -1,0 +1,177 @@
+// Package search decides which messages a search key means. It looks at what the
+// index knows first, then at headers, and at whole messages last.
+package search
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"rtls/internal/imap/command"
+	"rtls/internal/imap/wire"
+	"rtls/store"
+)
+
+// Env is what a search needs to know of the session it runs in. All of it is
+// required.
+type Env struct {
+	Now time.Time
+	// UIDs resolves a set of messages to ascending ranges of UIDs. uid says that
+	// the set's numbers are UIDs themselves.
+	UIDs    func(set command.NumSet, uid bool) []wire.Range
+	HasFlag func(m store.Message, flag string) bool
+	Recent  func(uid uint32) bool
+	Open    func(ctx context.Context, uid uint32) (*store.Content, error)
+}
+
+// Query is a key made ready to be asked of many messages. It belongs to one
+// goroutine.
+type Query struct {
+	env  Env
+	test test
+}
+
+// cost orders tests: cheap ones decide first.
+type cost uint8
+
+const (
+	costMeta cost = iota
+	costHeader
+	costBody
+)
+
+// test is a compiled key.
+type test struct {
+	cost cost
+	ok   func(m *message) (bool, error)
+}
+
+// Compile prepares a key.
+func Compile(key command.Key, env Env) *Query {
+	q := &Query{env: env}
+	q.test = q.compile(key)
+	return q
+}
+
+// Match reports whether a message is meant. A message that is gone is not.
+func (q *Query) Match(ctx context.Context, m store.Message) (bool, error) {
+	msg := &message{Message: m, ctx: ctx, env: &q.env}
+	defer msg.close()
+	ok, err := q.test.ok(msg)
+	if errors.Is(err, store.ErrNoMessage) {
+		return false, nil
+	}
+	return ok, err
+}
+
+func (q *Query) compile(key command.Key) test {
+	switch key.Op {
+	case command.And:
+		return all(q.compileAll(key.Keys))
+	case command.Or:
+		return anyOf(q.compileAll(key.Keys))
+	case command.Not:
+		inner := q.compile(key.Keys[0])
+		return test{inner.cost, func(m *message) (bool, error) {
+			ok, err := inner.ok(m)
+			return !ok, err
+		}}
+	case command.HeaderField:
+		return headerTest(key.Field, key.Text)
+	case command.InBody, command.InText:
+		return textTest(key.Text, key.Op == command.InText)
+	case command.SentBefore, command.SentOn, command.SentSince:
+		return sentTest(key)
+	}
+	ok := q.metaTest(key)
+	return test{costMeta, func(m *message) (bool, error) { return ok(m.Message), nil }}
+}
+
+func (q *Query) compileAll(keys []command.Key) []test {
+	tests := make([]test, len(keys))
+	for i, key := range keys {
+		tests[i] = q.compile(key)
+	}
+	slices.SortStableFunc(tests, func(a, b test) int { return int(a.cost) - int(b.cost) })
+	return tests
+}
+
+func mostOf(tests []test) cost {
+	most := costMeta
+	for _, t := range tests {
+		most = max(most, t.cost)
+	}
+	return most
+}
+
+func all(tests []test) test {
+	return test{mostOf(tests), func(m *message) (bool, error) {
+		for _, t := range tests {
+			if ok, err := t.ok(m); err != nil || !ok {
+				return false, err
+			}
+		}
+		return true, nil
+	}}
+}
+
+func anyOf(tests []test) test {
+	return test{mostOf(tests), func(m *message) (bool, error) {
+		for _, t := range tests {
+			if ok, err := t.ok(m); err != nil || ok {
+				return ok, err
+			}
+		}
+		return false, nil
+	}}
+}
+
+// metaTest compiles a key that the index answers.
+func (q *Query) metaTest(key command.Key) func(store.Message) bool {
+	env := &q.env
+	switch key.Op {
+	case command.SeqSet, command.UIDSet:
+		uids := env.UIDs(key.Set, key.Op == command.UIDSet)
+		return func(m store.Message) bool { return wire.Contains(uids, m.UID) }
+	case command.Keyword:
+		return func(m store.Message) bool { return env.HasFlag(m, key.Flag) }
+	case command.Recent:
+		return func(m store.Message) bool { return env.Recent(m.UID) }
+	case command.Larger:
+		return func(m store.Message) bool { return uint64(m.Size) > key.Number }
+	case command.Smaller:
+		return func(m store.Message) bool { return uint64(m.Size) < key.Number }
+	case command.Older:
+		limit := env.Now.Unix() - int64(min(key.Number, 1<<40))
+		return func(m store.Message) bool { return m.Date.Unix() <= limit }
+	case command.Younger:
+		limit := env.Now.Unix() - int64(min(key.Number, 1<<40))
+		return func(m store.Message) bool { return m.Date.Unix() >= limit }
+	case command.ModSeqFrom:
+		return func(m store.Message) bool { return m.ModSeq >= key.Number }
+	}
+	compare := dateTest(key.Op, key.Date)
+	return func(m store.Message) bool { return compare(m.Date) }
+}
+
+// dateTest compares calendar days, whatever the zone they are in (RFC 9051
+// section 6.4.4).
+func dateTest(op command.Op, day time.Time) func(time.Time) bool {
+	want := dayNumber(day)
+	return func(t time.Time) bool {
+		switch got := dayNumber(t); op {
+		case command.Before, command.SentBefore:
+			return got < want
+		case command.On, command.SentOn:
+			return got == want
+		default:
+			return got >= want
+		}
+	}
+}
+
+func dayNumber(t time.Time) int {
+	y, m, d := t.Date()
+	return (y*12+int(m))*31 + d
+}

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"rtls/internal/auth"
+	"rtls/internal/cli"
+	"rtls/internal/imap/session"
+	"rtls/store"
+)
+
+// conn is one client's connection.
+type conn struct {
+	pool *pool
+	raw  net.Conn
+	peer netip.Addr
+	addr string // what counts as one address
+
+	// Guarded by the pool's mutex.
+	session *session.Session // nil before the handshake is over
+	before  bool             // login
+}
+
+// serve runs the connection to its end and closes it.
+func (c *conn) serve() {
+	cfg := c.pool.cfg
+	log := cfg.Logger.With("remote", c.raw.RemoteAddr().String())
+	defer c.raw.Close()
+	secure, err := c.handshake()
+	if err != nil {
+		log.Info("TLS handshake failed", "err", cli.Printable(err.Error()))
+		return
+	}
+	defer secure.Close() // says so to the client, so that it can tell this from being cut off
+	state := secure.ConnectionState()
+	log = log.With("tls", tls.VersionName(state.Version), "cipher", tls.CipherSuiteName(state.CipherSuite))
+	log.Info("connect")
+	s := session.New(&session.Config{
+		Hostname:     cfg.Hostname,
+		Backend:      backend{c},
+		Logger:       log,
+		AppendLimit:  cfg.AppendLimit,
+		MaxFailures:  cfg.MaxFailures,
+		LoginTimeout: cfg.LoginTimeout,
+		IdleTimeout:  cfg.IdleTimeout,
+		DataTimeout:  cfg.DataTimeout,
+		WriteTimeout: cfg.WriteTimeout,
+		KeepAlive:    cfg.KeepAlive,
+	}, secure)
+	if !c.pool.ready(c, s) {
+		s.Stop()
+	}
+	_ = s.Run(c.pool.work) // the session has logged why it ended
+}
+
+// handshake secures the connection. Nothing is set up for a client before that.
+func (c *conn) handshake() (*tls.Conn, error) {
+	timeout := c.pool.cfg.HandshakeTimeout
+	ctx, cancel := context.WithTimeout(c.pool.work, timeout)
+	defer cancel()
+	if err := c.raw.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, err
+	}
+	secure := tls.Server(c.raw, c.pool.cfg.TLS)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return secure, c.raw.SetDeadline(time.Time{})
+}
+
+// backend logs one connection's client in.
+type backend struct{ c *conn }
+
+var _ session.Backend = backend{}
+
+func (b backend) Login(ctx context.Context, user, password string) (*store.Account, func(), error) {
+	cfg := b.c.pool.cfg
+	ctx, cancel := context.WithTimeout(ctx, cfg.LoginTimeout)
+	defer cancel()
+	ok, err := cfg.Auth.Login(ctx, b.c.peer, user, password)
+	switch {
+	case errors.Is(err, auth.ErrThrottled):
+		return nil, nil, session.ErrThrottled
+	case err != nil:
+		return nil, nil, err
+	case !ok:
+		return nil, nil, session.ErrCredentials
+	}
+	account, release, err := b.c.pool.accounts.get(ctx, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.c.pool.setBefore(b.c, false)
+	return account, func() {
+		b.c.pool.setBefore(b.c, true)
+		release()
+	}, nil
+}

@@ -1,0 +1,291 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rtls/internal/testpki"
+	"rtls/store"
+)
+
+// site is a server with one user, alice, whose password is secret.
+type site struct {
+	t       testing.TB
+	ca      *testpki.CA
+	addr    string
+	dir     string         // of alice's account
+	account *store.Account // a second handle on it, as another process would have
+	log     *logBuffer
+	stop    func() // ends the server and waits for it
+}
+
+var testCA = sync.OnceValues(testpki.New)
+
+// passwords is an Authenticator.
+type passwords map[string]string
+
+func (p passwords) Login(_ context.Context, _ netip.Addr, name, password string) (bool, error) {
+	want, ok := p[name]
+	return ok && want == password, nil
+}
+
+func newSite(t testing.TB, configure ...func(*Server)) *site {
+	t.Helper()
+	ca, err := testCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.TLS(testpki.Leaf{Names: []string{"localhost", "127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, ca: ca, dir: filepath.Join(t.TempDir(), "alice"), log: &logBuffer{}}
+	if err := store.Create(s.dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	if s.account, err = store.Open(s.dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	server := &Server{
+		Hostname: "localhost",
+		TLS:      &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
+		Auth:     passwords{"alice": "secret", "ghost": "secret"},
+		OpenAccount: func(_ context.Context, user string) (*store.Account, error) {
+			return store.Open(filepath.Join(filepath.Dir(s.dir), user), nil)
+		},
+		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+	}
+	for _, f := range configure {
+		f(server)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, l) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		s.stop()
+		if err := s.account.Close(); err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(s.log.String(), "msg=panic") {
+			t.Errorf("the server panicked:\n%s", s.log)
+		}
+	})
+	return s
+}
+
+// logBuffer may be read while it is written.
+type logBuffer struct {
+	mu sync.Mutex // guards what follows
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+var testDate = time.Date(2026, 3, 14, 15, 9, 26, 0, time.UTC)
+
+// deliver delivers a message the way rtls-lda does.
+func (s *site) deliver(mailbox, raw string, meta store.Meta) {
+	s.t.Helper()
+	if meta.Tag == store.TagUnknown && meta.Origin == store.OriginUnknown {
+		meta.Tag = store.TagNone
+	}
+	if meta.Date.IsZero() {
+		meta.Date = testDate
+	}
+	d, err := s.account.Deliver(context.Background(), mailbox)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := io.WriteString(d, raw); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := d.Commit(meta); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// deliverN delivers n small messages with the subjects 1 to n, one after the
+// other so that UIDs are in their order.
+func (s *site) deliverN(n int) {
+	s.t.Helper()
+	for i := range n {
+		s.deliver("INBOX", message(i+1), store.Meta{})
+		s.sync("INBOX")
+	}
+}
+
+func (s *site) sync(mailbox string) {
+	s.t.Helper()
+	m, err := s.account.Mailbox(context.Background(), mailbox)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// box opens a mailbox through the other handle.
+func (s *site) box(mailbox string) *store.Mailbox {
+	s.t.Helper()
+	m, err := s.account.Mailbox(context.Background(), mailbox)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func message(n int) string {
+	return fmt.Sprintf("From: Bob <bob@example.com>\r\nTo: alice@example.org\r\nSubject: message %d\r\nDate: Sat, 14 Mar 2026 15:09:%02d +0000\r\nMessage-ID: <%d@example.com>\r\n\r\nbody %d\r\n", n, n%60, n, n)
+}
+
+// client is the other end of a dialogue.
+type client struct {
+	t    testing.TB
+	conn *tls.Conn
+	r    *bufio.Reader
+}
+
+// connect returns a client that has read the greeting.
+func (s *site) connect() *client {
+	s.t.Helper()
+	conn, err := tls.Dial("tcp", s.addr, &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	c := &client{s.t, conn, bufio.NewReader(conn)}
+	c.expect(`* OK [CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=PLAIN SASL-IR LITERAL+ ID ENABLE] localhost rtls-imapd ready`)
+	return c
+}
+
+// login returns a client that has logged in, and selected a mailbox unless that
+// is empty.
+func (s *site) login(mailbox string) *client {
+	s.t.Helper()
+	c := s.connect()
+	c.do("LOGIN alice secret")
+	if mailbox != "" {
+		c.do("SELECT " + mailbox)
+	}
+	return c
+}
+
+func (c *client) send(s string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c.conn, s); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *client) line() string {
+	c.t.Helper()
+	if err := c.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		c.t.Fatal(err)
+	}
+	line, err := c.r.ReadString('\n')
+	if err != nil {
+		c.t.Fatalf("after %q: %v", line, err)
+	}
+	return line
+}
+
+// wildcards are "<*>" in an expected line: letters, digits and what is in dates.
+func pattern(want string) *regexp.Regexp {
+	quoted := regexp.QuoteMeta(want)
+	return regexp.MustCompile(`(?s)\A` + strings.ReplaceAll(quoted, `<\*>`, `[-+:.A-Za-z0-9 ]+`) + `\r\n\z`)
+}
+
+func (c *client) expect(want string) {
+	c.t.Helper()
+	if got := c.line(); !pattern(want).MatchString(got) {
+		c.t.Fatalf("\n got %q\nwant %q", got, want)
+	}
+}
+
+// closed expects the end of the stream.
+func (c *client) closed() {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if rest, err := io.ReadAll(c.r); err != nil || len(rest) > 0 {
+		c.t.Fatalf("got %q, %v in place of the end", rest, err)
+	}
+}
+
+// do sends a command, expects OK and returns the lines before that.
+func (c *client) do(cmd string) []string {
+	c.t.Helper()
+	c.send("do " + cmd + "\r\n")
+	var lines []string
+	for {
+		line := c.line()
+		if rest, ok := strings.CutPrefix(line, "do "); ok {
+			if !strings.HasPrefix(rest, "OK ") {
+				c.t.Fatalf("%s: %s", cmd, line)
+			}
+			return lines
+		}
+		lines = append(lines, strings.TrimSuffix(line, "\r\n"))
+	}
+}
+
+// script runs a dialogue: lines that begin with "C: " are sent, those with "S: "
+// expected. Both end in CRLF on the wire.
+func (c *client) script(dialogue string) {
+	c.t.Helper()
+	for line := range strings.Lines(dialogue) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "":
+		case strings.HasPrefix(line, "C: "):
+			c.send(line[3:] + "\r\n")
+		case strings.HasPrefix(line, "S: "):
+			c.expect(line[3:])
+		case line == "S:":
+			c.expect("")
+		default:
+			c.t.Fatalf("neither C nor S: %s", line)
+		}
+	}
+}
+
+// selectLines are the answer to SELECT of a mailbox without keywords.
+const (
+	flagsLine     = `S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded $RequireTLSUnknown $RequireTLS $TLSOptional)`
+	permanentLine = `S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Forwarded \*)] flags permitted`
+)

@@ -1,0 +1,250 @@
+// Package server accepts IMAP clients over TLS and bounds what they can take of
+// the machine.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"rtls/internal/auth"
+	"rtls/internal/imap/session"
+	"rtls/store"
+)
+
+// Authenticator says whether a password is a user's, and takes its time over it
+// where somebody guesses. It is used by many goroutines at once.
+type Authenticator interface {
+	Login(ctx context.Context, peer netip.Addr, user, password string) (bool, error)
+}
+
+var _ Authenticator = (*auth.Gate)(nil)
+
+// Server serves IMAP. Hostname, TLS, Auth and OpenAccount are required; zero
+// limits stand for the defaults named beside them.
+type Server struct {
+	Hostname string
+	TLS      *tls.Config
+	Auth     Authenticator
+	// OpenAccount opens the account of a user whose password was right. Sessions of
+	// one user share it.
+	OpenAccount func(ctx context.Context, user string) (*store.Account, error)
+	Logger      *slog.Logger // default: discard
+
+	AppendLimit int64 // octets of a message, 100 MiB
+	MaxConns    int   // at once, 2000
+	MaxBefore   int   // of these before login, 500
+	MaxPerAddr  int   // of one address, 100
+	MaxPerUser  int   // of one user, 50
+	MaxFailures int   // failed logins of one connection, 3
+
+	HandshakeTimeout time.Duration // 30 seconds
+	LoginTimeout     time.Duration // from the greeting to a login, 1 minute
+	IdleTimeout      time.Duration // between commands, 30 minutes (RFC 9051 section 5.4)
+	DataTimeout      time.Duration // without progress inside a command, 5 minutes
+	WriteTimeout     time.Duration // without progress in sending, 2 minutes
+	KeepAlive        time.Duration // between signs of life under IDLE, 2 minutes
+	Grace            time.Duration // for running commands at shutdown, 10 seconds
+}
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (s *Server) withDefaults() *Server {
+	cfg := *s
+	orDefault(&cfg.Logger, slog.New(slog.DiscardHandler))
+	orDefault(&cfg.AppendLimit, 100<<20)
+	orDefault(&cfg.MaxConns, 2000)
+	orDefault(&cfg.MaxBefore, 500)
+	orDefault(&cfg.MaxPerAddr, 100)
+	orDefault(&cfg.MaxPerUser, 50)
+	orDefault(&cfg.MaxFailures, 3)
+	orDefault(&cfg.HandshakeTimeout, 30*time.Second)
+	orDefault(&cfg.LoginTimeout, time.Minute)
+	orDefault(&cfg.IdleTimeout, 30*time.Minute)
+	orDefault(&cfg.DataTimeout, 5*time.Minute)
+	orDefault(&cfg.WriteTimeout, 2*time.Minute)
+	orDefault(&cfg.KeepAlive, 2*time.Minute)
+	orDefault(&cfg.Grace, 10*time.Second)
+	return &cfg
+}
+
+// Serve serves until ctx ends, then closes the listeners, says BYE to clients that
+// wait and lets running commands finish, for as long as Grace. It returns when all
+// connections are closed: nil if ctx ended it, else what made a listener unusable.
+// The listeners are plain TCP: TLS is this server's business.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
+	cfg := s.withDefaults()
+	// Commands outlive ctx: they are cancelled when Grace is over.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	p := &pool{
+		cfg: cfg, work: work,
+		accounts: accounts{open: cfg.OpenAccount, most: cfg.MaxPerUser, log: cfg.Logger, users: make(map[string]*shared)},
+		conns:    make(map[*conn]struct{}),
+		perAddr:  make(map[string]int),
+	}
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		p.wg.Go(func() { failed <- p.accept(ctx, l) })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	for _, l := range listeners {
+		l.Close()
+	}
+	p.shut()
+	late := time.AfterFunc(cfg.Grace, func() {
+		cancel()
+		p.kill()
+	})
+	defer late.Stop()
+	p.wg.Wait()
+	return err
+}
+
+// pool is the set of open connections of one Serve.
+type pool struct {
+	cfg      *Server
+	work     context.Context
+	accounts accounts
+	wg       sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	conns   map[*conn]struct{}
+	perAddr map[string]int
+	before  int // connections before login
+	shutd   bool
+}
+
+func (p *pool) accept(ctx context.Context, l net.Listener) error {
+	for pause := time.Millisecond; ; {
+		raw, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = time.Millisecond
+			p.start(raw)
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return nil
+		case pause > time.Minute:
+			return err
+		default: // out of descriptors, most likely; it passes
+			p.cfg.Logger.Warn("accept", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			pause *= 2
+		}
+	}
+}
+
+// start serves a connection, or closes it if there are too many: before TLS there
+// is nothing that could be said.
+func (p *pool) start(raw net.Conn) {
+	c := &conn{pool: p, raw: raw, peer: address(raw), before: true}
+	c.addr = auth.AddrKey(c.peer)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reason := ""
+	switch {
+	case p.shutd:
+		reason = "shutting down"
+	case len(p.conns) >= p.cfg.MaxConns:
+		reason = "too many connections"
+	case p.before >= p.cfg.MaxBefore:
+		reason = "too many connections before login"
+	case p.perAddr[c.addr] >= p.cfg.MaxPerAddr:
+		reason = "too many connections from this address"
+	}
+	if reason != "" {
+		p.cfg.Logger.Warn("turned away", "remote", c.addr, "reason", reason)
+		raw.Close()
+		return
+	}
+	p.conns[c] = struct{}{}
+	p.perAddr[c.addr]++
+	p.before++
+	p.wg.Go(func() {
+		c.serve()
+		p.end(c)
+	})
+}
+
+func (p *pool) end(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+	if p.perAddr[c.addr]--; p.perAddr[c.addr] == 0 {
+		delete(p.perAddr, c.addr)
+	}
+	if c.before {
+		p.before--
+	}
+}
+
+// setBefore counts a connection among those before or after login.
+func (p *pool) setBefore(c *conn, before bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case c.before == before:
+	case before:
+		p.before++
+	default:
+		p.before--
+	}
+	c.before = before
+}
+
+// ready notes that a connection's handshake is over, and reports whether it may
+// go on.
+func (p *pool) ready(c *conn, s *session.Session) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.session = s
+	return !p.shutd
+}
+
+// shut ends sessions that wait for a command, and the others once they do.
+func (p *pool) shut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shutd = true
+	for c := range p.conns {
+		if c.session != nil {
+			c.session.Stop()
+		} else {
+			c.raw.Close()
+		}
+	}
+}
+
+func (p *pool) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.raw.Close()
+	}
+}
+
+// address is the client's. A connection that is not TCP has none.
+func address(raw net.Conn) netip.Addr {
+	tcp, ok := raw.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap()
+}

@@ -1,0 +1,190 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"rtls/internal/imap/command"
+	"rtls/internal/imap/wire"
+	"rtls/store"
+)
+
+// append is APPEND of one message or several (RFC 3502), which are stored all or
+// not at all. A message is stored only if all of its announced octets came.
+func (s *Session) append(ctx context.Context, c *command.Append) error {
+	name := trimSeparator(c.Mailbox)
+	if err := s.fits(c.First); err != nil {
+		return err
+	}
+	box, err := s.account.Mailbox(ctx, name)
+	if err != nil {
+		return tryCreate(err)
+	}
+	defer func() {
+		if err := box.Close(); err != nil {
+			s.log.Warn("close mailbox", "mailbox", name, "err", err)
+		}
+	}()
+	known := keywordsOf(box.Snapshot())
+	staged, err := s.stage(ctx, name, c.First, &known)
+	defer func() {
+		for _, m := range staged {
+			if err := m.Abort(); err != nil {
+				s.log.Warn("abort delivery", "mailbox", name, "err", err)
+			}
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	uids, err := s.commit(ctx, box, staged)
+	if err != nil {
+		return err
+	}
+	s.ok(fmt.Sprintf("APPENDUID %d %s", box.Snapshot().UIDValidity(), wire.AppendSet(nil, wire.Ranges(uids))), "APPEND completed")
+	return nil
+}
+
+// tryCreate is the answer to APPEND, COPY and MOVE into a mailbox that is not
+// there.
+func tryCreate(err error) error {
+	if errors.Is(err, store.ErrNoMailbox) {
+		return refuse("TRYCREATE", "no such mailbox")
+	}
+	return err
+}
+
+func (s *Session) fits(m command.Message) error {
+	if m.Literal.Size > s.cfg.AppendLimit {
+		return refuse("TOOBIG", "a message has at most %d octets", s.cfg.AppendLimit)
+	}
+	return nil
+}
+
+// staged is a message that is written and not yet visible.
+type staged struct {
+	*store.Delivery
+	meta store.Meta
+}
+
+// stage reads all messages of the command.
+func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, known *keywords) (all []staged, err error) {
+	const most = 100 // files are open
+	for next := &m; next != nil; {
+		if err := s.fits(*next); err != nil {
+			return all, err
+		}
+		if len(all) == most {
+			return all, refuse("LIMIT", "more than %d messages in one command", most)
+		}
+		d, err := s.account.Deliver(ctx, mailbox)
+		if err != nil {
+			return all, tryCreate(err)
+		}
+		flags, plain, _ := known.split(next.Flags) // the keyword of a tag makes no tag
+		known.add(plain)
+		all = append(all, staged{d, store.Meta{Tag: store.TagNone, Flags: flags, Keywords: plain, Date: next.Date}})
+		if err := s.receive(d, *next); err != nil {
+			return all, err
+		}
+		if next, err = s.parser.NextMessage(s.lex, *next); err != nil {
+			return all, s.readError(err)
+		}
+	}
+	return all, nil
+}
+
+// receive reads a message's octets into its delivery. Trouble with the disk is no
+// reason to lose the place in the stream: what is left is read all the same.
+func (s *Session) receive(d *store.Delivery, m command.Message) error {
+	r, err := s.lex.OpenLiteral()
+	if err != nil {
+		return fatal{err}
+	}
+	var in counted
+	in.r = r
+	n, err := io.Copy(d, &in)
+	if in.err != nil {
+		return fatal{in.err}
+	}
+	if err == nil && n != m.Literal.Size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("store message: %w", err)
+	}
+	return s.readError(s.lex.CloseLiteral())
+}
+
+// counted keeps the error of its reader apart from that of a writer.
+type counted struct {
+	r   io.Reader
+	err error
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}
+
+// commit makes the staged messages visible. If one fails, those before it are
+// taken back.
+func (s *Session) commit(ctx context.Context, box *store.Mailbox, all []staged) (uids []uint32, err error) {
+	for _, m := range all {
+		uid, err := box.Append(ctx, m.Delivery, m.meta)
+		if err != nil {
+			return nil, errors.Join(err, box.Expunge(context.WithoutCancel(ctx), uids))
+		}
+		uids = append(uids, uid)
+	}
+	return uids, nil
+}
+
+// copy is COPY, MOVE and their UID forms (RFC 4315, RFC 6851).
+func (s *Session) copy(ctx context.Context, c command.Copy) error {
+	if c.Move && s.sel.readOnly {
+		return errReadOnly
+	}
+	t, err := s.targets(c.Set, c.UID)
+	if err != nil {
+		return err
+	}
+	if t.gone {
+		return errSomeGone // all or none
+	}
+	transfer := s.sel.box.Copy
+	if c.Move {
+		transfer = s.sel.box.Move
+	}
+	validity, pairs, err := transfer(ctx, t.uids(s.sel.view.snap), trimSeparator(c.Mailbox))
+	if err != nil {
+		return tryCreate(err)
+	}
+	if len(pairs) == 0 {
+		s.ok("", "no messages found")
+		return nil
+	}
+	code := "COPYUID " + strconv.FormatUint(uint64(validity), 10) + " " + copied(pairs)
+	if c.Move {
+		s.w.Status("*", "OK", code, "moved") // before the messages vanish (RFC 6851 section 4.3)
+		return nil
+	}
+	s.ok(code, "COPY completed")
+	return nil
+}
+
+// copied writes pairs as two sets that belong together number by number.
+func copied(pairs []store.UIDPair) string {
+	var from, to []wire.Range
+	for _, p := range pairs {
+		from = wire.AddNumber(from, p.Source)
+		to = wire.AddNumber(to, p.Dest)
+	}
+	return string(wire.AppendSet(nil, from)) + " " + string(wire.AppendSet(nil, to))
+}

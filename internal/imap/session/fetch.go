@@ -1,0 +1,333 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"rtls/internal/imap/command"
+	"rtls/internal/imap/wire"
+	"rtls/internal/mimetree"
+	"rtls/store"
+)
+
+// fetcher is one FETCH or UID FETCH.
+type fetcher struct {
+	s     *Session
+	items []command.Item
+	need  need
+	marks bool // messages become \Seen
+	since uint64
+	buf   []byte
+
+	gone       bool // a message that was named by sequence number is gone
+	failed     bool // a message could not be read
+	unknownCTE bool
+}
+
+// need says how much of a message the items want.
+type need uint8
+
+const (
+	needMeta    need = iota
+	needContent      // the file
+	needTree         // and its parts
+)
+
+func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
+	if c.Vanished && !s.enabled.qResync {
+		return wire.Syntaxf("QRESYNC was not enabled")
+	}
+	t, err := s.targets(c.Set, c.UID)
+	if err != nil {
+		return err
+	}
+	f := s.newFetcher(c)
+	if f.asks(command.ModSeq) {
+		s.enableCondStore()
+	}
+	if c.Vanished {
+		if err := s.fetchVanished(ctx, c); err != nil {
+			return err
+		}
+	}
+	f.gone = t.gone
+	if f.marks {
+		err = f.marking(ctx, t)
+	} else {
+		err = f.plain(ctx, t)
+	}
+	switch {
+	case err != nil:
+		return err
+	case f.failed:
+		return refuse("UNAVAILABLE", "some of the messages cannot be read now")
+	case f.gone && !c.UID:
+		return errSomeGone
+	case f.unknownCTE:
+		return refuse("UNKNOWN-CTE", "a part has a transfer encoding that is not known")
+	}
+	return nil
+}
+
+func (s *Session) newFetcher(c command.Fetch) *fetcher {
+	f := &fetcher{s: s, items: slices.Clone(c.Items), since: c.ChangedSince}
+	if c.UID && !f.asks(command.UID) {
+		f.items = slices.Insert(f.items, 0, command.Item{Kind: command.UID})
+	}
+	if c.Changed && !f.asks(command.ModSeq) {
+		f.items = append(f.items, command.Item{Kind: command.ModSeq})
+	}
+	for _, item := range f.items {
+		f.need = max(f.need, needs(item))
+		f.marks = f.marks || item.SetsSeen() && !s.sel.readOnly
+	}
+	return f
+}
+
+func (f *fetcher) asks(kind command.ItemKind) bool {
+	return slices.ContainsFunc(f.items, func(i command.Item) bool { return i.Kind == kind })
+}
+
+func needs(item command.Item) need {
+	switch item.Kind {
+	case command.Body, command.BodyStructure:
+		return needTree
+	case command.BodySection, command.Binary, command.BinarySize:
+		if len(item.Section.Part) > 0 {
+			return needTree
+		}
+		return needContent
+	case command.Envelope, command.RFC822, command.RFC822Header, command.RFC822Text:
+		return needContent
+	}
+	return needMeta
+}
+
+// fetchVanished is the VANISHED modifier (RFC 7162 section 3.2.6).
+func (s *Session) fetchVanished(ctx context.Context, c command.Fetch) error {
+	vanished, err := s.vanished(ctx, c.ChangedSince, 0)
+	if err != nil {
+		return err
+	}
+	among := s.sel.saved
+	if !c.Set.Saved {
+		among = c.Set.Set.Resolve(max(s.sel.view.topUID(), s.sel.view.snap.UIDNext()-1))
+	}
+	s.writeEarlier(wire.Intersect(vanished, among))
+	return nil
+}
+
+func (f *fetcher) plain(ctx context.Context, t targets) error {
+	v := &f.s.sel.view
+	return t.each(func(at int) error {
+		if m := v.snap.At(at); m.ModSeq > f.since {
+			return f.one(ctx, v.seq(at), m, false)
+		}
+		return nil
+	})
+}
+
+// Messages are marked as \Seen some at a time, right before they are sent: one by
+// one would be slow, and all at once would mark those that a client which goes
+// away never gets.
+const (
+	markMessages = 128
+	markOctets   = 1 << 20
+)
+
+func (f *fetcher) marking(ctx context.Context, t targets) error {
+	v := &f.s.sel.view
+	var batch []int
+	var octets int64
+	err := t.each(func(at int) error {
+		m := v.snap.At(at)
+		if m.ModSeq <= f.since {
+			return nil
+		}
+		batch, octets = append(batch, at), octets+m.Size
+		if len(batch) < markMessages && octets < markOctets {
+			return nil
+		}
+		err := f.batch(ctx, batch)
+		batch, octets = batch[:0], 0
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return f.batch(ctx, batch)
+}
+
+func (f *fetcher) batch(ctx context.Context, batch []int) error {
+	s := f.s
+	v := &s.sel.view
+	var unseen []uint32
+	for _, at := range batch {
+		if m := v.snap.At(at); m.Flags&store.Seen == 0 {
+			unseen = append(unseen, m.UID)
+		}
+	}
+	if len(unseen) > 0 {
+		if _, err := s.sel.box.SetFlags(ctx, store.FlagChange{UIDs: unseen, Flags: store.Seen}); err != nil {
+			s.log.Warn("mark as seen", "mailbox", s.sel.box.Name(), "err", err) // mail can be read on a full disk
+		}
+	}
+	next := s.sel.box.Snapshot()
+	for _, at := range batch {
+		m := v.snap.At(at)
+		changed := false
+		if i, ok := next.Find(m.UID); ok && len(unseen) > 0 {
+			changed = next.At(i).ModSeq != m.ModSeq
+			m = next.At(i)
+		}
+		if changed {
+			s.announceKeywords(m.Keywords)
+		}
+		if err := f.one(ctx, v.seq(at), m, changed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// message is a message that is being fetched.
+type message struct {
+	store.Message
+	content *store.Content
+	header  int64 // octets of the header; -1 if not known yet
+	tree    *mimetree.Part
+}
+
+// one sends what was asked for of one message. Everything that can fail is done
+// before the response begins.
+func (f *fetcher) one(ctx context.Context, seq uint32, meta store.Message, changed bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := f.s.w.Err(); err != nil {
+		return fatal{err}
+	}
+	m := &message{Message: meta, header: -1}
+	values := make([]value, 0, len(f.items))
+	if f.need > needMeta {
+		err := f.open(ctx, m)
+		if m.content != nil {
+			defer m.content.Close()
+		}
+		if err == nil {
+			values, err = f.values(m, values)
+		}
+		if errors.Is(err, store.ErrNoMessage) {
+			f.gone = true
+			return nil
+		}
+		if err != nil {
+			f.s.log.Error("read message", "mailbox", f.s.sel.box.Name(), "uid", m.UID, "err", err)
+			f.failed = true
+			return nil
+		}
+	}
+	return f.write(seq, m, values, changed)
+}
+
+func (f *fetcher) open(ctx context.Context, m *message) (err error) {
+	if m.content, err = f.s.sel.box.Open(ctx, m.UID); err != nil {
+		return err
+	}
+	if f.need == needTree {
+		m.tree, err = mimetree.Parse(m.reader(0, m.content.Size()))
+	} else if f.asks(command.Envelope) {
+		var header int64
+		if header, err = m.headerEnd(); err == nil {
+			m.tree, err = mimetree.Parse(m.reader(0, header))
+		}
+	}
+	return err
+}
+
+func (m *message) reader(from, to int64) *io.SectionReader {
+	return io.NewSectionReader(m.content, from, to-from)
+}
+
+// values prepares the items whose value comes from the file; those of the others
+// are empty.
+func (f *fetcher) values(m *message, values []value) ([]value, error) {
+	for _, item := range f.items {
+		v, err := f.value(m, item)
+		if err != nil {
+			return nil, err
+		}
+		f.unknownCTE = f.unknownCTE || v.unknownCTE
+		values = append(values, v)
+	}
+	return values, nil
+}
+
+// write writes the response.
+func (f *fetcher) write(seq uint32, m *message, values []value, changed bool) error {
+	s := f.s
+	s.startFetch(seq)
+	flags := false
+	for i, item := range f.items {
+		var v value
+		if values != nil && i < len(values) {
+			v = values[i]
+		}
+		flags = flags || item.Kind == command.Flags
+		if err := f.writeItem(m, item, v); err != nil {
+			return fatal{err} // inside of a literal nothing can be explained
+		}
+	}
+	if changed && !flags {
+		s.item("FLAGS")
+		s.writeFlags(m.Message)
+	}
+	if changed && s.enabled.condStore && !f.asks(command.ModSeq) {
+		s.writeModSeq(m.Message)
+	}
+	if changed {
+		s.sel.told(m.Message)
+	}
+	s.w.Line(")")
+	return nil
+}
+
+func (f *fetcher) writeItem(m *message, item command.Item, v value) error {
+	s := f.s
+	switch item.Kind {
+	case command.Flags:
+		s.item("FLAGS")
+		s.writeFlags(m.Message)
+	case command.UID:
+		s.item("UID")
+		s.w.Num(uint64(m.UID))
+	case command.InternalDate:
+		s.item("INTERNALDATE")
+		s.w.Raw(`"`, m.Date.Format(command.DateTimeLayout), `"`)
+	case command.Size:
+		s.item("RFC822.SIZE")
+		s.w.Num(uint64(m.Size))
+	case command.ModSeq:
+		s.writeModSeq(m.Message)
+	case command.Envelope:
+		s.item("ENVELOPE")
+		s.writeEnvelope(m.tree.Envelope)
+	case command.Body, command.BodyStructure:
+		s.item(item.Kind.String())
+		s.writeStructure(m.tree, item.Kind == command.BodyStructure)
+	case command.BinarySize:
+		if !v.unknownCTE {
+			s.item(item.Name())
+			s.w.Num(uint64(v.size))
+		}
+	default:
+		if v.unknownCTE {
+			return nil
+		}
+		s.item(item.Name())
+		return f.writeValue(m, v)
+	}
+	return nil
+}

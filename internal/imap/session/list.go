@@ -1,0 +1,228 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"rtls/internal/imap/command"
+	"rtls/store"
+)
+
+const separator = "/"
+
+// entry is a line of a listing.
+type entry struct {
+	store.MailboxInfo
+	children   bool // has mailboxes below it
+	childMatch []string
+}
+
+// list is LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154) and LSUB.
+func (s *Session) list(ctx context.Context, c command.List) error {
+	if len(c.Patterns) == 0 {
+		s.w.Line(listName(c), ` (\Noselect) "/" ""`)
+		return nil
+	}
+	infos, err := s.account.Mailboxes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries(infos, c) {
+		s.writeEntry(e, c)
+		if c.ReturnStatus == nil || !e.Exists {
+			continue
+		}
+		status, err := s.account.Status(ctx, e.Name)
+		if errors.Is(err, store.ErrNoMailbox) {
+			continue // it has just been deleted
+		}
+		if err != nil {
+			return err
+		}
+		s.writeStatus(e.Name, status, c.ReturnStatus)
+	}
+	return nil
+}
+
+func listName(c command.List) string {
+	if c.LSub {
+		return "* LSUB"
+	}
+	return "* LIST"
+}
+
+// entries finds the lines of a listing.
+func entries(infos []store.MailboxInfo, c command.List) []entry {
+	tree := withParents(infos)
+	var found []entry
+	for _, e := range tree {
+		matches, asLevel := matchPatterns(c, e.Name)
+		if !matches {
+			continue
+		}
+		wanted := selects(c, e.MailboxInfo)
+		if c.RecursiveMatch || asLevel && c.LSub {
+			e.childMatch = below(tree, e.Name, c)
+		}
+		switch {
+		case wanted && (e.Exists || c.Subscribed):
+		case len(e.childMatch) > 0:
+		case asLevel && !e.Exists && e.children && !c.Subscribed && !c.SpecialUse:
+			// a level of the hierarchy that is no mailbox
+		default:
+			continue
+		}
+		found = append(found, e)
+	}
+	return found
+}
+
+// withParents adds the levels of the hierarchy that are no mailboxes.
+func withParents(infos []store.MailboxInfo) []entry {
+	at := make(map[string]int, len(infos))
+	tree := make([]entry, 0, len(infos))
+	add := func(info store.MailboxInfo) int {
+		at[info.Name] = len(tree)
+		tree = append(tree, entry{MailboxInfo: info})
+		return len(tree) - 1
+	}
+	for _, info := range infos {
+		add(info)
+	}
+	for _, info := range infos {
+		for i := range len(info.Name) {
+			if info.Name[i:i+1] != separator {
+				continue
+			}
+			j, ok := at[info.Name[:i]]
+			if !ok {
+				j = add(store.MailboxInfo{Name: info.Name[:i]})
+			}
+			tree[j].children = tree[j].children || info.Exists
+		}
+	}
+	slices.SortStableFunc(tree, func(a, b entry) int {
+		if (a.Name == "INBOX") != (b.Name == "INBOX") {
+			if a.Name == "INBOX" {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return tree
+}
+
+// selects applies the selection options to a mailbox.
+func selects(c command.List, info store.MailboxInfo) bool {
+	return (!c.Subscribed || info.Subscribed) && (!c.SpecialUse || info.SpecialUse != "")
+}
+
+// below says by which selection options mailboxes below a name are selected that
+// no pattern matches.
+func below(tree []entry, name string, c command.List) []string {
+	var options []string
+	for _, e := range tree {
+		if !strings.HasPrefix(e.Name, name+separator) || !selects(c, e.MailboxInfo) {
+			continue
+		}
+		if matches, _ := matchPatterns(c, e.Name); matches && !c.LSub {
+			continue
+		}
+		if c.Subscribed && e.Subscribed && !slices.Contains(options, "SUBSCRIBED") {
+			options = append(options, "SUBSCRIBED")
+		}
+		if c.SpecialUse && e.SpecialUse != "" && !slices.Contains(options, "SPECIAL-USE") {
+			options = append(options, "SPECIAL-USE")
+		}
+	}
+	return options
+}
+
+// matchPatterns reports whether a pattern matches a name, and whether one that
+// does ends in "%", which stands for levels of the hierarchy, too.
+func matchPatterns(c command.List, name string) (matches, asLevel bool) {
+	for _, p := range c.Patterns {
+		if p = c.Reference + p; match(p, name) {
+			matches = true
+			asLevel = asLevel || strings.HasSuffix(p, "%")
+		}
+	}
+	return matches, asLevel
+}
+
+// match reports whether a name matches a pattern with "*" and "%". It takes time
+// in proportion to both lengths multiplied, whatever the pattern.
+func match(pattern, name string) bool {
+	inbox := 0 // octets of the name that are the same in any case
+	if name == "INBOX" || strings.HasPrefix(name, "INBOX/") {
+		inbox = len("INBOX")
+	}
+	// can[i] says that pattern[:i] matches the part of the name read so far.
+	can := make([]bool, len(pattern)+1)
+	next := make([]bool, len(pattern)+1)
+	can[0] = true
+	spread(can, pattern)
+	for j := range len(name) {
+		clear(next)
+		for i := range len(pattern) {
+			if !can[i] {
+				continue
+			}
+			switch p := pattern[i]; {
+			case p == '*', p == '%' && name[j:j+1] != separator:
+				next[i] = true
+			case p == name[j], j < inbox && p == name[j]+'a'-'A':
+				next[i+1] = true
+			}
+		}
+		spread(next, pattern)
+		can, next = next, can
+	}
+	return can[len(pattern)]
+}
+
+// spread lets wildcards match nothing.
+func spread(can []bool, pattern string) {
+	for i := range len(pattern) {
+		if can[i] && (pattern[i] == '*' || pattern[i] == '%') {
+			can[i+1] = true
+		}
+	}
+}
+
+func (s *Session) writeEntry(e entry, c command.List) {
+	s.w.Raw(listName(c), " (", strings.Join(attributes(e, c), " "), `) "/" `)
+	s.w.Mailbox(e.Name)
+	if len(e.childMatch) > 0 && !c.LSub {
+		s.w.Raw(` ("CHILDINFO" ("`, strings.Join(e.childMatch, `" "`), `"))`)
+	}
+	s.w.CRLF()
+}
+
+func attributes(e entry, c command.List) []string {
+	var attrs []string
+	if !e.Exists {
+		attrs = append(attrs, `\Noselect`)
+	}
+	if c.LSub {
+		return attrs
+	}
+	if !e.Exists {
+		attrs = append(attrs, `\NonExistent`)
+	}
+	if e.children {
+		attrs = append(attrs, `\HasChildren`)
+	} else {
+		attrs = append(attrs, `\HasNoChildren`)
+	}
+	if e.Subscribed && (c.Subscribed || c.ReturnSubscribed) {
+		attrs = append(attrs, `\Subscribed`)
+	}
+	if e.SpecialUse != "" {
+		attrs = append(attrs, `\`+e.SpecialUse)
+	}
+	return attrs
+}

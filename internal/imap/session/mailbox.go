@@ -1,0 +1,86 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"rtls/internal/imap/command"
+	"rtls/store"
+)
+
+// specialUses are those of RFC 6154 that the store keeps.
+var specialUses = []string{"All", "Archive", "Drafts", "Flagged", "Junk", "Sent", "Trash"}
+
+func (s *Session) create(ctx context.Context, c command.Create) error {
+	use := ""
+	if len(c.Uses) > 0 {
+		i := slices.IndexFunc(specialUses, func(known string) bool { return strings.EqualFold(known, c.Uses[0]) })
+		if i < 0 || len(c.Uses) > 1 {
+			return refuse("USEATTR", "a mailbox has one special use, and it is one of RFC 6154")
+		}
+		use = specialUses[i]
+	}
+	return s.account.CreateMailbox(ctx, trimSeparator(c.Mailbox), use)
+}
+
+// delete is DELETE. Of all sessions that have the mailbox selected this one alone
+// knows why it is gone: it goes on without one, the others are sent away.
+func (s *Session) delete(ctx context.Context, c command.Delete) error {
+	name := trimSeparator(c.Mailbox)
+	if err := s.account.DeleteMailbox(ctx, name); err != nil {
+		return err
+	}
+	if s.sel != nil && s.sel.box.Name() == name {
+		s.unselect()
+		s.w.Status("*", "OK", "CLOSED", "the selected mailbox is deleted")
+	}
+	return nil
+}
+
+func (s *Session) status(ctx context.Context, c command.Status) error {
+	if slices.Contains(c.Items, "HIGHESTMODSEQ") {
+		s.enableCondStore()
+	}
+	name := trimSeparator(c.Mailbox)
+	status, err := s.account.Status(ctx, name)
+	if err != nil {
+		return err
+	}
+	s.writeStatus(name, status, c.Items)
+	return nil
+}
+
+func (s *Session) writeStatus(name string, status store.Status, items []string) {
+	s.w.Raw("* STATUS ")
+	s.w.Mailbox(name)
+	sep := " ("
+	for _, item := range items {
+		s.w.Raw(sep, item, " ")
+		s.w.Num(s.statusItem(status, item))
+		sep = " "
+	}
+	s.w.Line(")")
+}
+
+func (s *Session) statusItem(status store.Status, item string) uint64 {
+	switch item {
+	case "MESSAGES":
+		return uint64(status.Messages)
+	case "RECENT":
+		return uint64(status.Recent)
+	case "UIDNEXT":
+		return uint64(status.UIDNext)
+	case "UIDVALIDITY":
+		return uint64(status.UIDValidity)
+	case "UNSEEN":
+		return uint64(status.Unseen)
+	case "DELETED":
+		return uint64(status.Deleted)
+	case "SIZE":
+		return uint64(status.Size)
+	case "HIGHESTMODSEQ":
+		return status.HighestModSeq
+	}
+	return uint64(s.cfg.AppendLimit) // APPENDLIMIT, the only one that is left
+}

@@ -1,0 +1,217 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rtls/internal/imap/command"
+	"rtls/internal/imap/search"
+	"rtls/internal/imap/wire"
+	"rtls/store"
+)
+
+// hits are the messages that a search has found.
+type hits struct {
+	uids           []wire.Range
+	numbers        []wire.Range // UIDs or sequence numbers
+	count          uint64
+	first, last    store.Message
+	modSeq         uint64 // the highest
+	minSeq, maxSeq uint32
+}
+
+func (h *hits) add(m store.Message, seq uint32, uid bool) {
+	n := seq
+	if uid {
+		n = m.UID
+	}
+	h.uids = wire.AddNumber(h.uids, m.UID)
+	h.numbers = wire.AddNumber(h.numbers, n)
+	if h.count == 0 {
+		h.first, h.minSeq = m, n
+	}
+	h.last, h.maxSeq = m, n
+	h.count++
+	h.modSeq = max(h.modSeq, m.ModSeq)
+}
+
+// search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4, RFC 4731, RFC 5182).
+func (s *Session) search(ctx context.Context, tag string, c command.Search) error {
+	saves := c.Return != nil && c.Return.Save
+	if c.Charset != "" && c.Charset != "UTF-8" && c.Charset != "US-ASCII" {
+		if saves {
+			s.sel.saved = nil // RFC 5182 section 2.1
+		}
+		return refuse("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
+	}
+	if c.Key.Uses(command.ModSeqFrom) {
+		s.enableCondStore()
+	}
+	h, err := s.find(ctx, c)
+	if err != nil {
+		if saves {
+			s.sel.saved = nil
+		}
+		return err
+	}
+	if saves {
+		s.save(h, c.Return)
+	}
+	switch {
+	case c.Return != nil:
+		s.writeESearch(tag, c, h, *c.Return)
+	case s.enabled.rev2:
+		s.writeESearch(tag, c, h, command.Return{All: true})
+	default:
+		s.writeSearch(c, h)
+	}
+	return nil
+}
+
+func (s *Session) find(ctx context.Context, c command.Search) (*hits, error) {
+	v := &s.sel.view
+	q := search.Compile(c.Key, search.Env{
+		Now:     time.Now(),
+		UIDs:    s.uidRanges,
+		HasFlag: hasFlag,
+		Recent:  s.sel.isRecent,
+		Open:    s.sel.box.Open,
+	})
+	h := &hits{}
+	err := s.candidates(c.Key).each(func(at int) error {
+		m := v.snap.At(at)
+		ok, err := q.Match(ctx, m)
+		if ok {
+			h.add(m, v.seq(at), c.UID)
+		}
+		return err
+	})
+	return h, err
+}
+
+// candidates are the messages that can match: sets that all of them have to be in
+// spare the look at the others.
+func (s *Session) candidates(key command.Key) targets {
+	within := []wire.Range{{Lo: 1, Hi: ^uint32(0)}}
+	for _, k := range key.Keys {
+		if k.Op == command.SeqSet || k.Op == command.UIDSet {
+			within = wire.Intersect(within, s.uidRanges(k.Set, k.Op == command.UIDSet))
+		}
+	}
+	return s.sel.view.byUID(within)
+}
+
+// uidRanges turns a set into ranges of UIDs. Sequence numbers that are next to
+// each other are so as UIDs, too: there is nothing between them.
+func (s *Session) uidRanges(set command.NumSet, uid bool) []wire.Range {
+	v := &s.sel.view
+	switch {
+	case set.Saved:
+		return s.sel.saved
+	case uid:
+		return set.Set.Resolve(v.topUID())
+	}
+	var out []wire.Range
+	count := uint32(v.count())
+	for _, r := range set.Set.Resolve(count) {
+		if r.Lo > count {
+			break
+		}
+		from, to := v.below(r.Lo-1), v.below(min(r.Hi, count))
+		if from < to {
+			out = append(out, wire.Range{Lo: v.snap.At(from).UID, Hi: v.snap.At(to - 1).UID})
+		}
+	}
+	return out
+}
+
+// hasFlag reports whether a message has a flag or keyword, the tag's included.
+func hasFlag(m store.Message, flag string) bool {
+	switch bit := flagBit(flag); {
+	case bit != 0:
+		return m.Flags&bit != 0
+	case isTagKeyword(flag):
+		return strings.EqualFold(tagKeyword(m.Tag), flag)
+	}
+	return slices.ContainsFunc(m.Keywords, func(k string) bool { return strings.EqualFold(k, flag) })
+}
+
+// save keeps the result for "$". With MIN and MAX alone, only these are kept.
+func (s *Session) save(h *hits, r *command.Return) {
+	s.sel.saved = h.uids
+	if (r.Min || r.Max) && !r.All && !r.Count && h.count > 0 {
+		var kept wire.Set
+		if r.Min {
+			kept = append(kept, wire.Range{Lo: h.first.UID, Hi: h.first.UID})
+		}
+		if r.Max {
+			kept = append(kept, wire.Range{Lo: h.last.UID, Hi: h.last.UID})
+		}
+		s.sel.saved = kept.Resolve(0)
+	}
+}
+
+func (s *Session) writeSearch(c command.Search, h *hits) {
+	s.w.Raw("* SEARCH")
+	for _, r := range h.numbers {
+		for n := uint64(r.Lo); n <= uint64(r.Hi); n++ {
+			s.w.Raw(" ")
+			s.w.Num(n)
+		}
+	}
+	if h.count > 0 && c.Key.Uses(command.ModSeqFrom) {
+		s.w.Raw(" (MODSEQ " + strconv.FormatUint(h.modSeq, 10) + ")")
+	}
+	s.w.CRLF()
+}
+
+func (s *Session) writeESearch(tag string, c command.Search, h *hits, r command.Return) {
+	if r == (command.Return{Save: true}) {
+		return // RFC 5182 section 2.4
+	}
+	s.w.Raw("* ESEARCH (TAG ")
+	s.w.String(tag)
+	s.w.Raw(")")
+	if c.UID {
+		s.w.Raw(" UID")
+	}
+	number := func(name string, n uint64) {
+		s.w.Raw(" ", name, " ")
+		s.w.Num(n)
+	}
+	found := h.count > 0
+	if r.Min && found {
+		number("MIN", uint64(h.minSeq))
+	}
+	if r.Max && found {
+		number("MAX", uint64(h.maxSeq))
+	}
+	if r.All && found {
+		s.w.Raw(" ALL ")
+		s.w.Set(h.numbers)
+	}
+	if r.Count {
+		number("COUNT", h.count)
+	}
+	if found && c.Key.Uses(command.ModSeqFrom) {
+		number("MODSEQ", returnedModSeq(h, r))
+	}
+	s.w.CRLF()
+}
+
+// returnedModSeq is the highest mod-sequence of the messages in the response (RFC
+// 7162 section 3.1.10).
+func returnedModSeq(h *hits, r command.Return) uint64 {
+	switch {
+	case r.All || r.Count || !r.Min && !r.Max:
+		return h.modSeq
+	case !r.Max:
+		return h.first.ModSeq
+	case !r.Min:
+		return h.last.ModSeq
+	}
+	return max(h.first.ModSeq, h.last.ModSeq)
+}
