@@ -29,7 +29,7 @@ func (t *keyTable) rebuild(s *Snapshot) {
 	t.slots, t.used = make([]uint32, size), 0
 	for _, c := range s.chunks {
 		for i := range c.rows {
-			t.insert(c.rows[i].key, c.rows[i].uid)
+			t.insert(c.key(i), c.rows[i].uid)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func (t *keyTable) probe(s *Snapshot, key Key) (at, slot int, ok bool) {
 			continue
 		}
 		if at, found := s.Find(t.slots[i]); found {
-			if c, j := s.locate(at); c.rows[j].key == key {
+			if c, j := s.locate(at); c.key(j) == key {
 				return at, i, true
 			}
 		}

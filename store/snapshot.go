@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"sort"
 	"strings"
 	"time"
+	"unsafe"
 
 	"rtls/store/internal/index"
 )
@@ -25,6 +27,7 @@ type Snapshot struct {
 // chunk is a run of messages. It is never changed once a snapshot holds it.
 type chunk struct {
 	rows  []row
+	keys  []byte   // the keys of the rows, one behind the other, in any order
 	names []string // raw file names, by row, of those whose name does not follow from the row; nil if all do
 }
 
@@ -33,12 +36,13 @@ const chunkLen = 512
 // row is one message, packed: a mailbox may have a million.
 type row struct {
 	modSeq   uint64
-	key      Key
 	wireSize int64
 	fileSize int64 // -1: look
 	date     int64 // seconds since 1970
 	uid      uint32
 	keywords uint32 // index into sets
+	keyAt    uint32 // where the key is in the chunk's keys
+	keyLen   uint16
 	flags    Flags
 	tag      Tag
 	origin   Origin
@@ -64,7 +68,7 @@ func (s *Snapshot) At(i int) Message {
 	return Message{
 		UID:      r.uid,
 		ModSeq:   r.modSeq,
-		Key:      r.key,
+		Key:      c.key(at),
 		Size:     r.wireSize,
 		Date:     time.Unix(r.date, 0),
 		Flags:    r.flags,
@@ -104,15 +108,14 @@ func (s *Snapshot) locate(i int) (*chunk, int) {
 	return s.chunks[c], i - s.starts[c]
 }
 
-// all yields every row with its file name.
-func (s *Snapshot) all(yield func(r *row, name string) bool) {
-	for _, c := range s.chunks {
-		for i := range c.rows {
-			if !yield(&c.rows[i], c.name(i)) {
-				return
-			}
-		}
+// key is the key of a row. Octets of keys are never changed, only appended to, so
+// the string can share them.
+func (c *chunk) key(i int) Key {
+	r := &c.rows[i]
+	if r.keyLen == 0 {
+		return ""
 	}
+	return Key(unsafe.String(&c.keys[r.keyAt], int(r.keyLen)))
 }
 
 // name is the file name of a row.
@@ -121,7 +124,7 @@ func (c *chunk) name(i int) string {
 		return c.names[i]
 	}
 	r := &c.rows[i]
-	base := baseName(r.key, r.fileSize, r.wireSize, r.tag, r.origin)
+	base := baseName(c.key(i), r.fileSize, r.wireSize, r.tag, r.origin)
 	return string(appendInfo([]byte(base), r.flags, ""))
 }
 
@@ -171,7 +174,9 @@ func (e *edit) done(m index.Mailbox) *Snapshot {
 func (e *edit) own(i int) *chunk {
 	if !e.owned[i] {
 		old := e.s.chunks[i]
-		e.s.chunks[i] = &chunk{rows: append(make([]row, 0, chunkLen), old.rows...), names: slices.Clone(old.names)}
+		c := &chunk{rows: slices.Clone(old.rows), keys: slices.Clip(old.keys), names: slices.Clone(old.names)}
+		c.compact()
+		e.s.chunks[i] = c
 		e.owned[i] = true
 	}
 	return e.s.chunks[i]
@@ -180,14 +185,17 @@ func (e *edit) own(i int) *chunk {
 // put sets the row of a message, or appends it: a UID that is not there is above
 // all that are.
 func (e *edit) put(m index.Message) {
-	r, name := e.row(m)
+	r, key, name := e.row(m)
 	last := len(e.s.chunks) - 1
 	if c, at, ok := e.find(m.UID); ok {
-		e.own(c).set(at, r, name)
+		e.own(c).set(at, r, key, name)
 		return
 	}
 	if last < 0 || len(e.s.chunks[last].rows) >= chunkLen {
-		e.s.chunks = append(e.s.chunks, &chunk{rows: make([]row, 0, chunkLen)})
+		if last >= 0 && e.owned[last] {
+			e.s.chunks[last].trim()
+		}
+		e.s.chunks = append(e.s.chunks, &chunk{})
 		last++
 		e.owned[last] = true
 	}
@@ -196,13 +204,42 @@ func (e *edit) put(m index.Message) {
 	if c.names != nil {
 		c.names = append(c.names, "")
 	}
-	c.set(len(c.rows)-1, r, name)
+	c.set(len(c.rows)-1, r, key, name)
 }
 
-func (c *chunk) set(at int, r row, name string) {
+// trim gives back what growing has reserved.
+func (c *chunk) trim() {
+	c.rows, c.keys, c.names = slices.Clone(c.rows), bytes.Clone(c.keys), slices.Clone(c.names)
+}
+
+// compact drops the keys of messages that are gone, once they are most of all.
+func (c *chunk) compact() {
+	live := 0
+	for i := range c.rows {
+		live += int(c.rows[i].keyLen)
+	}
+	if len(c.keys) < 2*live+1024 {
+		return
+	}
+	keys := make([]byte, 0, live)
+	for i := range c.rows {
+		key := c.key(i)
+		c.rows[i].keyAt = uint32(len(keys))
+		keys = append(keys, key...)
+	}
+	c.keys = keys
+}
+
+func (c *chunk) set(at int, r row, key Key, name string) {
+	if old := &c.rows[at]; old.keyLen > 0 && c.key(at) == key {
+		r.keyAt, r.keyLen = old.keyAt, old.keyLen
+	} else {
+		r.keyAt, r.keyLen = uint32(len(c.keys)), uint16(len(key))
+		c.keys = append(c.keys, key...)
+	}
 	c.rows[at] = r
 	if name != "" && c.names == nil {
-		c.names = make([]string, len(c.rows), chunkLen)
+		c.names = make([]string, len(c.rows))
 	}
 	if c.names != nil {
 		c.names[at] = name
@@ -245,12 +282,11 @@ func (e *edit) find(uid uint32) (chunk, at int, ok bool) {
 	return 0, 0, false
 }
 
-// row packs a message. name is empty where it follows from the row.
-func (e *edit) row(m index.Message) (r row, name string) {
+// row packs a message. name is empty where it follows from row and key.
+func (e *edit) row(m index.Message) (r row, key Key, name string) {
 	p := parseName(m.Name)
 	r = row{
 		modSeq:   m.ModSeq,
-		key:      p.key,
 		wireSize: m.Size,
 		fileSize: p.fileSize,
 		date:     m.Date,
@@ -263,10 +299,8 @@ func (e *edit) row(m index.Message) (r row, name string) {
 	}
 	if p.wireSize != m.Size || !p.canonical(m.Name) {
 		name = m.Name
-	} else {
-		r.key = Key(strings.Clone(string(r.key))) // let go of the rest of the name
 	}
-	return r, name
+	return r, p.key, name
 }
 
 func (e *edit) keywordSet(joined string) uint32 {

@@ -238,7 +238,7 @@ func (v *view) confirm(missing []int) ([]int, error) {
 		}
 		missing = slices.DeleteFunc(missing, func(i int) bool {
 			c, j := s.locate(i)
-			return there[c.rows[j].key]
+			return there[c.key(j)]
 		})
 		newAfter, curAfter, err := v.stamps()
 		if err != nil {

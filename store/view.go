@@ -202,7 +202,7 @@ func (v *view) publish(m index.Mailbox, put []index.Message, removed []uint32) {
 	for _, uid := range removed {
 		if at, ok := s.Find(uid); ok {
 			c, i := s.locate(at)
-			v.keys.remove(s, c.rows[i].key)
+			v.keys.remove(s, c.key(i))
 			e.remove(uid)
 		}
 	}

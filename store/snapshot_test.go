@@ -1,0 +1,98 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"rtls/store/internal/index"
+)
+
+// A snapshot is compared with a plain map through many edits, and the snapshots
+// before it with what they were.
+func TestSnapshotEdits(t *testing.T) {
+	r := rand.New(rand.NewPCG(7162, 9051))
+	model := make(map[uint32]index.Message)
+	s := (&Snapshot{sets: [][]string{nil}}).edit().done(index.Mailbox{})
+	next := uint32(1)
+	type past struct {
+		s     *Snapshot
+		model map[uint32]index.Message
+	}
+	var history []past
+	for round := range 400 {
+		e := s.edit()
+		for range r.IntN(60) {
+			uids := slices.Collect(maps.Keys(model))
+			switch pick := r.IntN(10); {
+			case pick < 5 || len(uids) == 0:
+				m := index.Message{UID: next, ModSeq: uint64(round), Size: int64(next) * 2, Date: int64(next) - 100, Keywords: []string{"", "a", "a b"}[r.IntN(3)]}
+				key := Key(fmt.Sprintf("%d.host", next))
+				m.Name = []string{baseName(key, int64(next), int64(next)*2, TagRequire, OriginESMTP) + ":2,S", string(key), string(key) + ",U=1:2,"}[r.IntN(3)]
+				model[next] = m
+				e.put(m)
+				next++
+			case pick < 8:
+				m := model[uids[r.IntN(len(uids))]]
+				m.ModSeq, m.Keywords = uint64(round), "changed"
+				p := parseName(m.Name)
+				m.Name = string(appendInfo([]byte(p.base), p.flags^Flagged, p.extra))
+				model[m.UID] = m
+				e.put(m)
+			default:
+				uid := uids[r.IntN(len(uids))]
+				delete(model, uid)
+				e.remove(uid)
+				e.remove(uid)
+			}
+		}
+		s = e.done(index.Mailbox{UIDNext: next, ModSeq: uint64(round)})
+		compareSnapshot(t, s, model)
+		if round%50 == 0 {
+			history = append(history, past{s, maps.Clone(model)})
+		}
+	}
+	for _, p := range history {
+		compareSnapshot(t, p.s, p.model)
+	}
+}
+
+func compareSnapshot(t *testing.T, s *Snapshot, model map[uint32]index.Message) {
+	t.Helper()
+	uids := slices.Sorted(maps.Keys(model))
+	if s.Len() != len(uids) {
+		t.Fatalf("%d messages, should be %d", s.Len(), len(uids))
+	}
+	for i, uid := range uids {
+		want := model[uid]
+		want.New = false
+		if got := s.message(i); got != want {
+			t.Fatalf("message %d is %+v, should be %+v", i, got, want)
+		}
+		if at, ok := s.Find(uid); !ok || at != i {
+			t.Fatalf("UID %d is at %d %v, should be at %d", uid, at, ok, i)
+		}
+		if got := s.At(i); got.Key != parseName(want.Name).key {
+			t.Fatalf("key is %s", got.Key)
+		}
+	}
+	if at, ok := s.Find(1 << 31); ok || at != len(uids) {
+		t.Fatalf("a UID above all is at %d %v", at, ok)
+	}
+}
+
+// A chunk does not grow for ever while messages come and go.
+func TestKeysAreGivenBack(t *testing.T) {
+	s := (&Snapshot{sets: [][]string{nil}}).edit().done(index.Mailbox{})
+	for uid := uint32(1); uid < 5000; uid++ {
+		e := s.edit()
+		e.put(index.Message{UID: uid, Name: fmt.Sprintf("%040d.host:2,", uid)})
+		e.remove(uid - 1)
+		s = e.done(index.Mailbox{})
+	}
+	if n := len(s.chunks[0].keys); s.Len() != 1 || n > 4096 {
+		t.Errorf("%d messages, %d octets of keys", s.Len(), n)
+	}
+}
