@@ -14,14 +14,13 @@ type Gate struct {
 
 // Login says whether the password is the user's, and takes its time over it where
 // there were failures. A password that was right a short while ago passes at once,
-// so that a user under attack keeps the connections that a mail client opens. The
+// so that a mail client with many connections is served while somebody guesses. The
 // error is that of Verify, or ErrThrottled.
 func (g *Gate) Login(ctx context.Context, peer netip.Addr, user, password string) (bool, error) {
 	if ok, err := g.Users.recall(user, password); ok || err != nil {
 		return ok, err
 	}
-	address, name := "address "+AddrKey(peer), "user "+user
-	if err := g.Throttle.Wait(ctx, address, name); err != nil {
+	if err := g.Throttle.Wait(ctx, peer, user); err != nil {
 		return false, err
 	}
 	ok, err := g.Users.Verify(ctx, user, password)
@@ -29,9 +28,9 @@ func (g *Gate) Login(ctx context.Context, peer netip.Addr, user, password string
 	case err != nil:
 		return false, err
 	case ok:
-		g.Throttle.OK(name) // not the address: a guesser may have an account, too
+		g.Throttle.OK(user)
 	default:
-		g.Throttle.Fail(address, name)
+		g.Throttle.Fail(peer, user)
 	}
 	return ok, nil
 }

@@ -8,57 +8,59 @@ import (
 	"time"
 )
 
-// Throttle slows down those who guess passwords. What is slowed down is a key: the
-// peer's address (AddrKey), the user's name.
+// Throttle slows down those who guess passwords.
 //
-// Each failure raises a key's level by one, and each minute lowers it by one. Up
-// to level three nothing happens: people mistype. Above it the attempts on a key
-// are spread out, each one, second, two, four and at most fifteen after the last,
-// no matter how many connections make them. Whoever would wait too long is refused
-// at once. So a guesser gets about 6,000 guesses a day from an address, and as many
-// at a user from all addresses together. The price is that a user whom many
-// addresses attack at once has to compete with them for an attempt.
+// Each failure raises the level of the peer's address and that of the user by one,
+// and each minute lowers it by one. Up to level three nothing happens: people mistype. Above it the attempts of
+// one address are spread out, each one, two, four, eight and at most fifteen
+// seconds after the last, no matter how many connections make them. Whoever would
+// wait longer than a minute is refused. So an address has some 6,000 guesses a day.
+//
+// Attempts on a user are slowed down by as much, but each for itself: where they
+// had to queue, anybody could keep a user out.
 //
 // Nothing is kept on disk. The zero value is ready, and safe for concurrent use.
 type Throttle struct {
-	mu   sync.Mutex // guards what follows
-	keys map[string]record
+	mu      sync.Mutex // guards what follows
+	records map[string]record
 }
 
 // record is what is known of a key.
 type record struct {
 	level int
 	since time.Time // when level was right; it has sunk since then
-	next  time.Time // no attempt before
+	next  time.Time // no attempt of this address before
 }
 
-// ErrThrottled says that there are too many attempts waiting already.
+// ErrThrottled says that too many attempts of the address are waiting already.
 var ErrThrottled = errors.New("too many failed logins; try again later")
 
 const (
-	freeLevel = 3
-	maxLevel  = 20 // which bounds how long it takes to be forgotten
-	sinkTime  = time.Minute
-	maxDelay  = 15 * time.Second
-	maxWait   = time.Minute
-	maxKeys   = 50_000
+	freeLevel  = 3
+	maxLevel   = 20 // which bounds how long it takes to be forgotten
+	sinkTime   = time.Minute
+	maxDelay   = 15 * time.Second
+	maxWait    = time.Minute
+	maxRecords = 50_000
 )
 
-// AddrKey is the key of an address. An IPv6 address is its /64, since one host has
-// all of that.
-func AddrKey(addr netip.Addr) string {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		prefix, _ := addr.Prefix(64) // 64 is in range
-		return prefix.String()
+// addressKey names an address's record. A host has all of an IPv6 /64, so that is
+// what counts as its address.
+func addressKey(peer netip.Addr) string {
+	peer = peer.Unmap().WithZone("")
+	if peer.Is6() {
+		prefix, _ := peer.Prefix(64) // 64 is in range
+		return "address " + prefix.String()
 	}
-	return addr.String()
+	return "address " + peer.String()
 }
 
-// Wait waits until an attempt with these keys may be made. It returns ctx's error,
-// or ErrThrottled, without waiting, if it would take more than a minute.
-func (t *Throttle) Wait(ctx context.Context, keys ...string) error {
-	d, err := t.reserve(time.Now(), keys)
+func userKey(user string) string { return "user " + user }
+
+// Wait waits until an attempt may be made. It returns ctx's error, or ErrThrottled,
+// without waiting, if the address would have to wait for more than a minute.
+func (t *Throttle) Wait(ctx context.Context, peer netip.Addr, user string) error {
+	d, err := t.reserve(time.Now(), peer, user)
 	if err != nil || d <= 0 {
 		return err
 	}
@@ -72,63 +74,61 @@ func (t *Throttle) Wait(ctx context.Context, keys ...string) error {
 	}
 }
 
-// reserve takes a place in the queue of each key and returns how long the longest
-// takes.
-func (t *Throttle) reserve(now time.Time, keys []string) (time.Duration, error) {
+// reserve takes a place in the queue of the address and returns how long the
+// attempt has to wait.
+func (t *Throttle) reserve(now time.Time, peer netip.Addr, user string) (time.Duration, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := now
-	for _, key := range keys {
-		if r := t.keys[key]; r.at(now).delay() > 0 && r.next.After(at) {
-			at = r.next
-		}
+	wait := t.records[userKey(user)].at(now).delay()
+	address := addressKey(peer)
+	r := t.records[address].at(now)
+	if r.delay() == 0 {
+		return wait, nil
 	}
-	wait := at.Sub(now)
-	if wait > maxWait {
+	queue := max(0, r.next.Sub(now))
+	if queue > maxWait {
 		return 0, ErrThrottled
 	}
-	for _, key := range keys {
-		if r, ok := t.keys[key]; ok {
-			r.next = at.Add(r.at(now).delay())
-			t.keys[key] = r
-		}
-	}
-	return wait, nil
+	r.next = now.Add(queue + r.delay())
+	t.records[address] = r
+	return max(wait, queue), nil
 }
 
-// Fail counts a failed attempt for each key.
-func (t *Throttle) Fail(keys ...string) {
+// Fail counts a failed attempt.
+func (t *Throttle) Fail(peer netip.Addr, user string) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.keys == nil {
-		t.keys = make(map[string]record)
-	}
-	for _, key := range keys {
-		r, ok := t.keys[key]
-		if !ok {
-			t.makeRoomLocked(now)
-		}
-		r = r.at(now)
-		if r.level == 0 {
-			r.since = now
-		}
-		r.level = min(r.level+1, maxLevel)
-		if next := now.Add(r.delay()); next.After(r.next) {
-			r.next = next
-		}
-		t.keys[key] = r
-	}
+	t.failLocked(now, addressKey(peer))
+	t.failLocked(now, userKey(user))
 }
 
-// OK forgets the failures of the keys. A user's name is one to forget after a
-// success; an address is not: a guesser may have an account, too.
-func (t *Throttle) OK(keys ...string) {
+// failLocked must be called with mu held.
+func (t *Throttle) failLocked(now time.Time, key string) {
+	if t.records == nil {
+		t.records = make(map[string]record)
+	}
+	r, ok := t.records[key]
+	if !ok {
+		t.makeRoomLocked(now)
+	}
+	r = r.at(now)
+	if r.level == 0 {
+		r.since = now
+	}
+	r.level = min(r.level+1, maxLevel)
+	if next := now.Add(r.delay()); next.After(r.next) {
+		r.next = next
+	}
+	t.records[key] = r
+}
+
+// OK forgets the failures of a user who has logged in. Those of the address stay
+// until their time is over: a guesser may have an account, too.
+func (t *Throttle) OK(user string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, key := range keys {
-		delete(t.keys, key)
-	}
+	delete(t.records, userKey(user))
 }
 
 // at returns the record with the level it has sunk to.
@@ -154,12 +154,12 @@ func (r record) delay() time.Duration {
 // has been forgotten anyway, and failing that, of a few the one with the lowest
 // level: an attack from many addresses must not wash out the worst.
 func (t *Throttle) makeRoomLocked(now time.Time) {
-	if len(t.keys) < maxKeys {
+	if len(t.records) < maxRecords {
 		return
 	}
 	const sample = 32
 	victim, lowest, seen := "", maxLevel+1, 0
-	for key, r := range t.keys { // in random order
+	for key, r := range t.records { // in random order
 		level := r.at(now).level
 		if level < lowest {
 			victim, lowest = key, level
@@ -168,5 +168,5 @@ func (t *Throttle) makeRoomLocked(now time.Time) {
 			break
 		}
 	}
-	delete(t.keys, victim)
+	delete(t.records, victim)
 }

@@ -11,11 +11,17 @@ import (
 	"time"
 )
 
+var (
+	here      = netip.MustParseAddr("192.0.2.1")
+	there     = netip.MustParseAddr("192.0.2.2")
+	elsewhere = netip.MustParseAddr("192.0.2.3")
+)
+
 // waited is how long Wait takes, on the bubble's clock.
-func waited(t *testing.T, th *Throttle, keys ...string) time.Duration {
+func waited(t *testing.T, th *Throttle, peer netip.Addr, user string) time.Duration {
 	t.Helper()
 	start := time.Now()
-	if err := th.Wait(t.Context(), keys...); err != nil {
+	if err := th.Wait(t.Context(), peer, user); err != nil {
 		t.Errorf("Wait: %v", err)
 	}
 	return time.Since(start)
@@ -32,17 +38,37 @@ func TestThrottleGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th Throttle
 		for i, want := range []time.Duration{0, 0, 0, 0, 1, 2, 4, 8, 15, 15, 15} {
-			if got := waited(t, &th, "a", "b"); got != want*time.Second {
+			if got := waited(t, &th, here, "alice"); got != want*time.Second {
 				t.Errorf("attempt %d waited %v, want %v", i+1, got, want*time.Second)
 			}
-			th.Fail("a", "b")
+			th.Fail(here, "alice")
 		}
-		expect(t, waited(t, &th, "c"), 0)
-		expect(t, waited(t, &th, "c", "b"), 15*time.Second) // the worst key counts
-		th.OK("b")
-		expect(t, waited(t, &th, "b"), 0)
-		expect(t, waited(t, &th, "a"), 0) // its time has passed with b's
-		expect(t, waited(t, &th, "a"), 15*time.Second)
+		expect(t, waited(t, &th, there, "bob"), 0)
+		expect(t, waited(t, &th, there, "alice"), 15*time.Second)
+		th.OK("alice")
+		expect(t, waited(t, &th, there, "alice"), 0)
+		expect(t, waited(t, &th, here, "alice"), 0) // its time has passed with the above
+		expect(t, waited(t, &th, here, "alice"), 15*time.Second)
+	})
+}
+
+// Nobody can keep a user out: each attempt from elsewhere takes its time, and no
+// more than that.
+func TestThrottleKeepsNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for range 100 {
+			th.Fail(there, "alice")
+		}
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() { _ = th.Wait(t.Context(), there, "alice") })
+		}
+		synctest.Wait()
+		expect(t, waited(t, &th, here, "alice"), maxDelay)
+		th.OK("alice")
+		expect(t, waited(t, &th, here, "alice"), 0)
+		wg.Wait()
 	})
 }
 
@@ -51,7 +77,7 @@ func TestThrottleSpreads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th Throttle
 		for range 9 {
-			th.Fail("a")
+			th.Fail(here, "alice")
 		}
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -60,7 +86,7 @@ func TestThrottleSpreads(t *testing.T) {
 		refused := 0
 		for range 10 {
 			wg.Go(func() {
-				err := th.Wait(t.Context(), "a")
+				err := th.Wait(t.Context(), here, "bob")
 				mu.Lock()
 				defer mu.Unlock()
 				if errors.Is(err, ErrThrottled) {
@@ -86,21 +112,21 @@ func TestThrottleForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th Throttle
 		for range 100 {
-			th.Fail("a")
+			th.Fail(here, "alice")
 		}
 		time.Sleep((maxLevel - freeLevel - 1) * sinkTime)
-		expect(t, waited(t, &th, "a"), 0) // long ago
-		expect(t, waited(t, &th, "a"), time.Second)
+		expect(t, waited(t, &th, here, "bob"), 0) // long ago
+		expect(t, waited(t, &th, here, "bob"), time.Second)
 		time.Sleep(sinkTime)
-		waited(t, &th, "a")
-		expect(t, waited(t, &th, "a"), 0) // level three
+		waited(t, &th, here, "bob")
+		expect(t, waited(t, &th, here, "bob"), 0) // level three
 		time.Sleep(freeLevel * sinkTime)
-		th.Fail("a")
-		th.Fail("a")
-		th.Fail("a")
-		expect(t, waited(t, &th, "a"), 0)
-		th.Fail("a")
-		expect(t, waited(t, &th, "a"), time.Second)
+		th.Fail(here, "alice")
+		th.Fail(here, "alice")
+		th.Fail(here, "alice")
+		expect(t, waited(t, &th, here, "bob"), 0)
+		th.Fail(here, "alice")
+		expect(t, waited(t, &th, here, "bob"), time.Second)
 	})
 }
 
@@ -110,8 +136,8 @@ func TestThrottleSparesRareFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th Throttle
 		for range 50 {
-			th.Fail("a")
-			expect(t, waited(t, &th, "a"), 0)
+			th.Fail(here, "alice")
+			expect(t, waited(t, &th, here, "bob"), 0)
 			time.Sleep(2 * time.Minute)
 		}
 	})
@@ -121,12 +147,12 @@ func TestThrottleHeedsTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th Throttle
 		for range 9 {
-			th.Fail("a")
+			th.Fail(here, "alice")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		if err := th.Wait(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+		if err := th.Wait(ctx, here, "bob"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
@@ -137,32 +163,32 @@ func TestThrottleIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th Throttle
 		for range maxLevel {
-			th.Fail("worst")
+			th.Fail(here, "worst")
 		}
-		for i := range 2 * maxKeys {
-			th.Fail(fmt.Sprint(i))
+		for i := range 2 * maxRecords {
+			th.Fail(elsewhere, fmt.Sprint(i))
 		}
-		if len(th.keys) > maxKeys {
-			t.Errorf("%d keys are kept", len(th.keys))
+		if len(th.records) > maxRecords {
+			t.Errorf("%d keys are kept", len(th.records))
 		}
-		if th.keys["worst"].level != maxLevel {
+		if th.records["user worst"].level != maxLevel || th.records[addressKey(here)].level != maxLevel {
 			t.Error("the worst is forgotten")
 		}
 	})
 }
 
-func TestAddrKey(t *testing.T) {
+func TestAddressKey(t *testing.T) {
 	for addr, want := range map[string]string{
-		"192.0.2.7":            "192.0.2.7",
-		"::ffff:192.0.2.7":     "192.0.2.7",
-		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
-		"fe80::1%eth0":         "fe80::/64",
+		"192.0.2.7":            "address 192.0.2.7",
+		"::ffff:192.0.2.7":     "address 192.0.2.7",
+		"2001:db8:1:2:3:4:5:6": "address 2001:db8:1:2::/64",
+		"fe80::1%eth0":         "address fe80::/64",
 	} {
-		if got := AddrKey(netip.MustParseAddr(addr)); got != want {
+		if got := addressKey(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
 	}
-	if got := AddrKey(netip.Addr{}); got != "invalid IP" {
+	if got := addressKey(netip.Addr{}); got != "address invalid IP" {
 		t.Errorf("no address: %s", got)
 	}
 }
@@ -171,7 +197,7 @@ func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := Gate{Users: testUsers(t)}
 		add(t, g.Users, "alice", "secret")
-		home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		home, away := here, there
 		login := func(peer netip.Addr, user, password string, want bool) time.Duration {
 			t.Helper()
 			start := time.Now()

@@ -165,7 +165,7 @@ func (u *Users) Verify(ctx context.Context, name, password string) (bool, error)
 	if err != nil || ValidPassword(password) != nil { // which is nobody's
 		return false, err
 	}
-	if c.settled(u, password) {
+	if c.known && u.settled.has(u.clock(), c.name, c.field, password) {
 		return true, nil
 	}
 	match, err := u.compute(ctx, c.hash, password)
@@ -179,7 +179,7 @@ func (u *Users) Verify(ctx context.Context, name, password string) (bool, error)
 // recall says whether the password was right a short while ago, and still is.
 func (u *Users) recall(name, password string) (bool, error) {
 	c, err := u.credential(name)
-	return err == nil && c.settled(u, password), err
+	return err == nil && c.known && u.settled.has(u.clock(), c.name, c.field, password), err
 }
 
 // credential is what a password is held against.
@@ -188,10 +188,6 @@ type credential struct {
 	name  string
 	field string // the hash as it stands in the file
 	known bool   // else hash is the decoy
-}
-
-func (c *credential) settled(u *Users, password string) bool {
-	return c.known && u.settled.has(u.clock(), c.name, c.field, password)
 }
 
 func (u *Users) credential(name string) (credential, error) {

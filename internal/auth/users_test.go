@@ -338,15 +338,15 @@ func TestProofsEnd(t *testing.T) {
 		if got, err := u.recall("alice", "secret"); got != want || err != nil {
 			t.Errorf("recalled: %t, %v; want %t", got, err, want)
 		}
+		if ok, _ := u.recall("alice", "wrong"); ok {
+			t.Error("a wrong password was recalled")
+		}
 	}
 	recalled(false)
 	verify(t, u, "alice", "wrong", false)
 	recalled(false)
 	verify(t, u, "alice", "secret", true)
 	recalled(true)
-	if ok, _ := u.recall("alice", "wrong"); ok {
-		t.Error("a wrong password was recalled")
-	}
 	now = now.Add(proofTime - 1)
 	recalled(true)
 	verify(t, u, "alice", "secret", true) // which does not prolong it
