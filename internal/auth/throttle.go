@@ -44,16 +44,17 @@ const (
 	maxRecords = 50_000
 )
 
-// addressKey names an address's record. A host has all of an IPv6 /64, so that is
-// what counts as its address.
-func addressKey(peer netip.Addr) string {
+// AddrKey is what counts as a peer's address. A host has all of an IPv6 /64.
+func AddrKey(peer netip.Addr) string {
 	peer = peer.Unmap().WithZone("")
 	if peer.Is6() {
 		prefix, _ := peer.Prefix(64) // 64 is in range
-		return "address " + prefix.String()
+		return prefix.String()
 	}
-	return "address " + peer.String()
+	return peer.String()
 }
+
+func addressKey(peer netip.Addr) string { return "address " + AddrKey(peer) }
 
 func userKey(user string) string { return "user " + user }
 
