@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"rtls/internal/testpki"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"rtls-imapd": main})
+}
+
+// Each script finds a directory with a whole configuration: rtls.toml, mail/ and a
+// certificate. $BUSY is an address on which somebody listens.
+func TestScripts(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			busy, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { busy.Close() })
+			env.Setenv("BUSY", busy.Addr().String())
+			cert, key, err := ca.WriteFiles(env.WorkDir, "localhost", testpki.Leaf{Names: []string{"localhost"}})
+			if err != nil {
+				return err
+			}
+			if err := os.Mkdir(env.Getenv("WORK")+"/mail", 0o700); err != nil {
+				return err
+			}
+			text := fmt.Sprintf("[store]\nroot = %q\nusers = %q\n\n[imapd]\nlisten = [%q]\ncert = %q\nkey = %q\n",
+				filepath.Join(env.WorkDir, "mail"), filepath.Join(env.WorkDir, "passwd"), "127.0.0.1:0", cert, key)
+			return os.WriteFile(filepath.Join(env.WorkDir, "rtls.toml"), []byte(text), 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": cmdExits,
+			"mode":  cmdMode,
+		},
+	})
+}
+
+// cmdExits runs rtls-imapd and holds its exit code against the first argument.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE [ARGS...]")
+	}
+	code := "0"
+	if err := ts.Exec("rtls-imapd", args[1:]...); err != nil {
+		code = exitCode(err)
+	}
+	if code != args[0] {
+		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+func exitCode(err error) string {
+	if e, ok := err.(interface{ ExitCode() int }); ok {
+		return fmt.Sprint(e.ExitCode())
+	}
+	return err.Error()
+}
+
+// cmdMode holds a file's permissions against the first argument.
+func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode PERMISSIONS FILE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}

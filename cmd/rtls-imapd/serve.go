@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"syscall"
+
+	"rtls/internal/auth"
+	"rtls/internal/cli"
+	"rtls/internal/config"
+	"rtls/internal/imap/server"
+	"rtls/internal/tlsconf"
+	"rtls/store"
+)
+
+// defaultListen is the port of RFC 8314 section 3.2.
+const defaultListen = ":993"
+
+// serve serves IMAP until ctx ends, and then until the sessions have ended.
+func serve(ctx context.Context, env cli.Env, o *options) error {
+	f, err := loadConfig(o, (*config.File).CheckIMAPD)
+	if err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
+	s, err := newServer(f, logger)
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(ctx, f)
+	if err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		logger.Info("IMAPS on " + l.Addr().String())
+	}
+	return s.Serve(ctx, listeners...)
+}
+
+// newServer makes the server, having looked at all that it will need.
+func newServer(f *config.File, logger *slog.Logger) (*server.Server, error) {
+	if err := checkRoot(f); err != nil {
+		return nil, err
+	}
+	users := auth.Open(f.Store.Users)
+	_, err := users.Known("postmaster")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		logger.Warn("nobody can log in", "err", err)
+	case err != nil:
+		return nil, cli.Errorf(cli.Config, "%w", err)
+	}
+	tlsConfig, err := tlsconf.Server(f.IMAPD.Cert, f.IMAPD.Key)
+	if err != nil {
+		return nil, cli.Errorf(cli.Config, "%w", err).
+			WithHint("cert and key under [imapd] name PEM files that %s can read", name)
+	}
+	accounts := &accounts{config: f, options: &store.Options{Hostname: f.Hostname, Logger: logger}}
+	return &server.Server{
+		Hostname:    f.Hostname,
+		TLS:         tlsConfig,
+		Auth:        &auth.Gate{Users: users},
+		OpenAccount: accounts.open,
+		Logger:      logger,
+	}, nil
+}
+
+// accounts opens the accounts of users.
+type accounts struct {
+	config  *config.File
+	options *store.Options
+}
+
+// open opens a known user's account, and makes it where there is none: the user may
+// have come into the file by another way than user add.
+func (a *accounts) open(ctx context.Context, user string) (*store.Account, error) {
+	dir := a.config.Store.AccountDir(user)
+	account, err := store.Open(dir, a.options)
+	if !errors.Is(err, store.ErrNoAccount) {
+		return account, err
+	}
+	if err := store.Create(dir, a.options); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return store.Open(dir, a.options)
+}
+
+// listen opens the listeners, all or none.
+func listen(ctx context.Context, f *config.File) ([]net.Listener, error) {
+	addresses := f.IMAPD.Listen
+	if len(addresses) == 0 {
+		addresses = []string{defaultListen}
+	}
+	var all []net.Listener
+	for _, address := range addresses {
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, explainListen(address, err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+func explainListen(address string, err error) error {
+	code, hint := cli.OSErr, ""
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		code, hint = cli.Unavailable, "another program listens there; end it, or change listen under [imapd]"
+	case errors.Is(err, fs.ErrPermission):
+		code, hint = cli.NoPerm, "ports below 1024 take CAP_NET_BIND_SERVICE, or root"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		code, hint = cli.Config, "this host does not have that address; change listen under [imapd]"
+	default:
+		if _, ok := errors.AsType[*net.DNSError](err); ok {
+			code, hint = cli.Config, "listen under [imapd] takes an address of this host and a port"
+		}
+		if _, ok := errors.AsType[*net.AddrError](err); ok {
+			code, hint = cli.Config, "listen under [imapd] takes an address of this host and a port"
+		}
+	}
+	return cli.Errorf(code, "%w", err).WithHint("%s", hint)
+}
+
+// checkConfig does all that serving needs but to listen.
+func checkConfig(env cli.Env, o *options) error {
+	f, err := loadConfig(o, (*config.File).CheckIMAPD)
+	if err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
+	if _, err := newServer(f, logger); err != nil {
+		return err
+	}
+	return say(env.Stdout, fmt.Sprintf("%s is right\n", o.config))
+}
