@@ -219,7 +219,8 @@ func (r *relay) forward(from string, to []string, opts smtp.MailOptions, raw []b
 	if _, err := w.CloseWithLMTPResponse(); err != nil {
 		return hop, err
 	}
-	return hop, client.Quit()
+	_ = client.Quit() // the server has answered for the message and may be gone
+	return hop, nil
 }
 
 func (r *relay) startTLS() (*tls.Conn, error) {
