@@ -185,6 +185,10 @@ func (a *Agent) write(ctx context.Context, env *Envelope, h *header, v verdict, 
 // disk serves them together.
 func commitAll(ctx context.Context, copies []*storedCopy, meta store.Meta) {
 	const together = 16
+	if len(copies) == 1 && copies[0].err == nil { // as most often: no need for a goroutine
+		copies[0].commit(ctx, meta)
+		return
+	}
 	for batch := range slices.Chunk(copies, together) {
 		var wg sync.WaitGroup
 		for _, c := range batch {

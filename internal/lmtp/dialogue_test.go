@@ -758,7 +758,8 @@ func TestShutdown(t *testing.T) {
 	hold, held := make(chan struct{}), make(chan struct{}, 1)
 	r := start(t, nil)
 	r.fake.hold, r.fake.held = hold, held
-	idle, busy, reading := r.dial(), r.dial(), r.dial()
+	idle, busy, reading, idleTLS := r.dial(), r.dial(), r.dial(), r.dial()
+	idleTLS.secure()
 	for _, c := range []*client{idle, busy, reading} {
 		c.hello()
 	}
@@ -770,6 +771,8 @@ func TestShutdown(t *testing.T) {
 	r.stop()
 	idle.expect("421 4.3.2 localhost is shutting down")
 	idle.expectEnd()
+	idleTLS.expect("421 4.3.2 localhost is shutting down")
+	idleTLS.expectEnd() // with close_notify, or this would be an unexpected EOF
 	if conn, err := net.Dial("unix", r.addr); err == nil {
 		conn.Close()
 		t.Error("the socket is still there")
