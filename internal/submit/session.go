@@ -82,7 +82,9 @@ func (s *session) run(m *Mail) (*Receipt, error) {
 		err = s.authenticate()
 	}
 	if err != nil {
-		s.quit()
+		if _, ours := errors.AsType[*cli.Error](err); ours { // otherwise nobody listens any more
+			s.quit()
+		}
 		return nil, err
 	}
 	reply, err := s.transact(m)

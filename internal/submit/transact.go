@@ -215,7 +215,7 @@ func (j *rejections) err(recipients int) error {
 		if r.err.Code == cli.NoUser {
 			unknown++
 		}
-		if worst.err.Code == cli.TempFail {
+		if worst.err.Code == cli.TempFail && r.err.Code != cli.TempFail {
 			worst = r
 		}
 	}
