@@ -112,9 +112,6 @@ func parseArgs(invoked string, args []string) (*options, error) {
 		return &options{mode: modeHelp}, nil
 	case *version:
 		return &options{mode: modeVersion}, nil
-	case *check:
-		o.mode = modeCheckConfig
-		return &o, nil
 	}
 	o.mode, err = chooseMode(invoked, *sendmailMode, *aliases, fs.Changed("queue") && len(o.recipients) == 0 && !o.fromHeader)
 	if err != nil {
@@ -128,6 +125,9 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	}
 	if err := o.checkServer(fs); err != nil {
 		return nil, usageError(err)
+	}
+	if *check {
+		o.mode = modeCheckConfig
 	}
 	if o.mode == modeSend && len(o.recipients) == 0 && !o.fromHeader {
 		return nil, cli.Errorf(cli.Usage, "no recipients").
