@@ -102,11 +102,13 @@ func noServer(path string) error {
 	return err.WithHint(`write into %s: [send.account.NAME] and, below it, host = "smtp.example.org", user = "name" and password_file = "/path"; see rtls.toml(5)`, where)
 }
 
-// override lets flags win over the account, and fills in the defaults.
+// override lets flags win over the account, and fills in the defaults. Another host
+// gets neither user nor password: programs pass on flags that they had from
+// strangers, and one of these could name the stranger's own server.
 func (s *settings) override(o *options) {
 	a := &s.account
-	if o.host != "" {
-		a.Host = o.host
+	if o.host != "" && !strings.EqualFold(o.host, a.Host) {
+		a.Host, a.User, a.PasswordFile, a.PasswordCommand = o.host, "", "", nil
 	}
 	if o.tls != "" {
 		a.TLS = o.tls
