@@ -147,7 +147,6 @@ func d03(t *testing.T, p *pki) {
 			t.Fatal(err)
 		}
 	}
-	d.alreadyEnd = false
 	d.start(t)
 	expectTags(t, d, p, "index lost", "INBOX", 4) // the tag is in the name
 

@@ -30,13 +30,13 @@ const imapTimeout = time.Minute
 
 // imapd is a running rtls-imapd with one user.
 type imapd struct {
-	dir        string // configuration, passwd and mail are in it
-	cert, key  string
-	addr       string // 127.0.0.1:port
-	log        *imapLog
-	cmd        *exec.Cmd
-	ended      chan struct{} // closed when the process has ended
-	alreadyEnd bool
+	dir       string // configuration, passwd and mail are in it
+	cert, key string
+	addr      string // 127.0.0.1:port
+	log       *imapLog
+	cmd       *exec.Cmd
+	ended     chan struct{} // closed when the process has ended
+	checked   bool          // its end was
 }
 
 // startIMAPD starts a server that presents p's certificate for localhost. The end
@@ -94,7 +94,7 @@ func (d *imapd) start(t *testing.T) {
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	d.ended = make(chan struct{})
+	d.ended, d.checked = make(chan struct{}), false
 	go func() {
 		defer close(d.ended)
 		_ = d.cmd.Wait() // its result is in ProcessState
@@ -125,17 +125,27 @@ func (d *imapd) waitLog(t *testing.T, re *regexp.Regexp) []string {
 
 var imapTrouble = regexp.MustCompile(`(?m)^panic|msg=panic|DATA RACE|^fatal error|goroutine \d+ \[`)
 
-// stop ends the process with SIGTERM. It has to end with 0, and its log has to be
-// free of panics and races.
+// stop ends the process with SIGTERM, as wait wants it.
 func (d *imapd) stop(t *testing.T) {
 	t.Helper()
-	if d.alreadyEnd {
-		return
+	if !d.checked {
+		d.terminate(t)
+		d.wait(t)
 	}
-	d.alreadyEnd = true
+}
+
+func (d *imapd) terminate(t *testing.T) {
+	t.Helper()
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Error(err)
 	}
+}
+
+// wait waits for the end of the process. It has to end with 0, and its log has to be
+// free of panics and races.
+func (d *imapd) wait(t *testing.T) {
+	t.Helper()
+	d.checked = true
 	select {
 	case <-d.ended:
 	case <-time.After(imapTimeout):
@@ -147,21 +157,6 @@ func (d *imapd) stop(t *testing.T) {
 	if code := d.cmd.ProcessState.ExitCode(); code != 0 || imapTrouble.MatchString(text) {
 		t.Errorf("rtls-imapd: exit code %d\n%s", code, text)
 	}
-}
-
-// account opens the user's account beside the server.
-func (d *imapd) account(t *testing.T) *store.Account {
-	t.Helper()
-	a, err := store.Open(d.path("mail/"+imapUser), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := a.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return a
 }
 
 // deliver puts a message into a mailbox the way rtls-lda does.
