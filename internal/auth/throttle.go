@@ -11,10 +11,11 @@ import (
 // Throttle slows down those who guess passwords.
 //
 // Each failure raises the level of the peer's address and that of the user by one,
-// and each minute lowers it by one. Up to level three nothing happens: people mistype. Above it the attempts of
-// one address are spread out, each one, two, four, eight and at most fifteen
-// seconds after the last, no matter how many connections make them. Whoever would
-// wait longer than a minute is refused. So an address has some 6,000 guesses a day.
+// and each minute lowers it by one. Up to level three nothing happens: people
+// mistype. Above it the attempts of one address are spread out, each one, two, four,
+// eight and at most fifteen seconds after the last, no matter how many connections
+// make them. Whoever would wait longer than a minute is refused. So an address has
+// some 6,000 guesses a day.
 //
 // Attempts on a user are slowed down by as much, but each for itself: where they
 // had to queue, anybody could keep a user out.
@@ -56,7 +57,14 @@ func AddrKey(peer netip.Addr) string {
 
 func addressKey(peer netip.Addr) string { return "address " + AddrKey(peer) }
 
-func userKey(user string) string { return "user " + user }
+// userKey names a user's record. Names that nobody can have share one, so that their
+// length is of no concern.
+func userKey(user string) string {
+	if ValidName(user) != nil {
+		return "user"
+	}
+	return "user " + user
+}
 
 // Wait waits until an attempt may be made. It returns ctx's error, or ErrThrottled,
 // without waiting, if the address would have to wait for more than a minute.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -177,7 +178,7 @@ func TestThrottleIsBounded(t *testing.T) {
 	})
 }
 
-func TestAddressKey(t *testing.T) {
+func TestKeys(t *testing.T) {
 	for addr, want := range map[string]string{
 		"192.0.2.7":            "address 192.0.2.7",
 		"::ffff:192.0.2.7":     "address 192.0.2.7",
@@ -187,6 +188,9 @@ func TestAddressKey(t *testing.T) {
 		if got := addressKey(netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
+	}
+	if got := userKey(strings.Repeat("x", 1<<20)); got != "user" {
+		t.Errorf("a name that nobody can have gets a record of its own, of %d octets", len(got))
 	}
 	if got := addressKey(netip.Addr{}); got != "address invalid IP" {
 		t.Errorf("no address: %s", got)
