@@ -239,7 +239,6 @@ set spoolfile = "+INBOX"
 set imap_user = %q
 set imap_pass = %q
 set ssl_ca_certificates_file = %q
-unset ssl_usesystemcerts
 `, port, user, password, s.path("ca.pem"))
 	mbsync := fmt.Sprintf(`IMAPAccount demo
 Host localhost
