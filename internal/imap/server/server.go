@@ -39,8 +39,8 @@ type Server struct {
 	AppendLimit int64 // octets of a message, 100 MiB
 	MaxConns    int   // at once, 2000
 	MaxBefore   int   // of these before login, 500
-	MaxPerAddr  int   // of one address, 100
-	MaxPerUser  int   // of one user, 50
+	MaxPerAddr  int   // of these from one address, 50; after login there may be a whole office behind one
+	MaxPerUser  int   // sessions of one user, 50
 	MaxFailures int   // failed logins of one connection, 3
 
 	HandshakeTimeout time.Duration // 30 seconds
@@ -65,7 +65,7 @@ func (s *Server) withDefaults() *Server {
 	orDefault(&cfg.AppendLimit, 100<<20)
 	orDefault(&cfg.MaxConns, 2000)
 	orDefault(&cfg.MaxBefore, 500)
-	orDefault(&cfg.MaxPerAddr, 100)
+	orDefault(&cfg.MaxPerAddr, 50)
 	orDefault(&cfg.MaxPerUser, 50)
 	orDefault(&cfg.MaxFailures, 3)
 	orDefault(&cfg.HandshakeTimeout, 30*time.Second)
@@ -124,8 +124,8 @@ type pool struct {
 
 	mu      sync.Mutex // guards what follows
 	conns   map[*conn]struct{}
-	perAddr map[string]int
-	before  int // connections before login
+	before  int            // connections before login
+	perAddr map[string]int // the same by address
 	shutd   bool
 }
 
@@ -154,7 +154,7 @@ func (p *pool) accept(ctx context.Context, l net.Listener) error {
 // start serves a connection, or closes it if there are too many: before TLS there
 // is nothing that could be said.
 func (p *pool) start(raw net.Conn) {
-	c := &conn{pool: p, raw: raw, peer: address(raw), before: true}
+	c := &conn{pool: p, raw: raw, peer: address(raw)}
 	c.addr = auth.AddrKey(c.peer)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,8 +175,7 @@ func (p *pool) start(raw net.Conn) {
 		return
 	}
 	p.conns[c] = struct{}{}
-	p.perAddr[c.addr]++
-	p.before++
+	p.countLocked(c, true)
 	p.wg.Go(func() {
 		c.serve()
 		p.end(c)
@@ -187,26 +186,31 @@ func (p *pool) end(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, c)
-	if p.perAddr[c.addr]--; p.perAddr[c.addr] == 0 {
-		delete(p.perAddr, c.addr)
-	}
-	if c.before {
-		p.before--
-	}
+	p.countLocked(c, false)
 }
 
 // setBefore counts a connection among those before or after login.
 func (p *pool) setBefore(c *conn, before bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case c.before == before:
-	case before:
-		p.before++
-	default:
-		p.before--
+	p.countLocked(c, before)
+}
+
+// countLocked must be called with mu held.
+func (p *pool) countLocked(c *conn, before bool) {
+	if c.before == before {
+		return
 	}
 	c.before = before
+	if before {
+		p.before++
+		p.perAddr[c.addr]++
+		return
+	}
+	p.before--
+	if p.perAddr[c.addr]--; p.perAddr[c.addr] == 0 {
+		delete(p.perAddr, c.addr)
+	}
 }
 
 // ready notes that a connection's handshake is over, and reports whether it may
