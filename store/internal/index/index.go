@@ -73,6 +73,10 @@ type Mailbox struct {
 	// Stamp of the directory cur/ at the last scan that saw all of it; zero when
 	// it has changed since, or may have.
 	CurModified, CurChanged int64
+
+	// Cache names the packed view that was written last, see viewcache.go of
+	// package store; empty if there is none.
+	Cache string
 }
 
 // Message is what is kept of a message.

@@ -35,7 +35,8 @@ CREATE TABLE mailbox (
 	size         INTEGER NOT NULL,
 	deleted_size INTEGER NOT NULL,
 	cur_modified INTEGER NOT NULL,
-	cur_changed  INTEGER NOT NULL
+	cur_changed  INTEGER NOT NULL,
+	cache        TEXT NOT NULL
 ) STRICT;
 CREATE INDEX mailbox_dir ON mailbox (dir);
 CREATE TABLE message (
@@ -181,12 +182,12 @@ func ended(ctx context.Context, err error) error {
 type tx struct{ *sql.Tx }
 
 const columns = `id, object, dir, uidvalidity, uidnext, modseq, log_floor, log_len, recent_from,
-	messages, unseen, deleted, size, deleted_size, cur_modified, cur_changed`
+	messages, unseen, deleted, size, deleted_size, cur_modified, cur_changed, cache`
 
 func (t tx) mailbox(where string, arg any) (m index.Mailbox, err error) {
 	err = t.QueryRow("SELECT "+columns+" FROM mailbox WHERE "+where, arg).Scan(
 		&m.ID, &m.Object, &m.Dir, &m.UIDValidity, &m.UIDNext, &m.ModSeq, &m.LogFloor, &m.LogLen, &m.RecentFrom,
-		&m.Messages, &m.Unseen, &m.Deleted, &m.Size, &m.DeletedSize, &m.CurModified, &m.CurChanged)
+		&m.Messages, &m.Unseen, &m.Deleted, &m.Size, &m.DeletedSize, &m.CurModified, &m.CurChanged, &m.Cache)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = index.ErrNoMailbox
 	}
@@ -201,9 +202,9 @@ func (t tx) MailboxAt(dir string) (index.Mailbox, error) {
 
 func (t tx) PutMailbox(m index.Mailbox) (index.Mailbox, error) {
 	id := sql.NullInt64{Int64: m.ID, Valid: m.ID != 0}
-	result, err := t.Exec("INSERT OR REPLACE INTO mailbox ("+columns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	result, err := t.Exec("INSERT OR REPLACE INTO mailbox ("+columns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		id, m.Object, m.Dir, m.UIDValidity, m.UIDNext, int64(m.ModSeq), int64(m.LogFloor), m.LogLen, m.RecentFrom,
-		m.Messages, m.Unseen, m.Deleted, m.Size, m.DeletedSize, m.CurModified, m.CurChanged)
+		m.Messages, m.Unseen, m.Deleted, m.Size, m.DeletedSize, m.CurModified, m.CurChanged, m.Cache)
 	if err != nil {
 		return m, err
 	}
