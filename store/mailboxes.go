@@ -208,6 +208,10 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 			return fmt.Errorf("delete mailbox: %w", err)
 		}
 		if m, err := tx.MailboxAt(a.relative(dir)); err == nil {
+			packed := (&view{a: a, id: identity{object: m.Object}}).cachePath()
+			if err := a.fs.Remove(packed); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				a.log.Warn("packed view is left behind", "path", packed, "err", err)
+			}
 			return tx.DeleteMailbox(m.ID)
 		} else if !errors.Is(err, index.ErrNoMailbox) {
 			return err

@@ -168,7 +168,7 @@ func (v *view) compare(listed []file, whole bool) *difference {
 	fresh := make(map[Key]bool)
 	for _, f := range listed {
 		key := parseName(f.name).key
-		at, known := v.keys.find(s, key)
+		at, known := v.find(s, key)
 		switch {
 		case !known && fresh[key]:
 			d.twice = append(d.twice, f)
@@ -187,7 +187,7 @@ func (v *view) compare(listed []file, whole bool) *difference {
 	moved := d.moved
 	d.moved = nil
 	for _, f := range moved {
-		at, _ := v.keys.find(s, parseName(f.name).key)
+		at, _ := v.find(s, parseName(f.name).key)
 		if seen[at] {
 			d.twice = append(d.twice, f)
 			continue
@@ -300,7 +300,7 @@ func (v *view) update(ctx context.Context, d *difference) error {
 // the flags in them.
 func (v *view) adoptMoved(s *Snapshot, d *difference, c *change) error {
 	for _, f := range d.moved {
-		at, ok := v.keys.find(s, parseName(f.name).key)
+		at, ok := v.find(s, parseName(f.name).key)
 		if !ok || v.at(s, at) == f {
 			continue
 		}
@@ -385,7 +385,7 @@ func (v *view) twin(s *Snapshot, d *difference, f file, key Key) (file, bool) {
 			return list[i], true
 		}
 	}
-	if at, ok := v.keys.find(s, key); ok {
+	if at, ok := v.find(s, key); ok {
 		return v.at(s, at), v.at(s, at) != f
 	}
 	return file{}, false
@@ -397,7 +397,7 @@ func (v *view) adoptAdded(s *Snapshot, d *difference, c *change) error {
 	slices.SortFunc(d.added, func(x, y file) int { return compareNames(x.name, y.name) })
 	moved := d.left
 	for _, f := range d.added {
-		if _, known := v.keys.find(s, parseName(f.name).key); known {
+		if _, known := v.find(s, parseName(f.name).key); known {
 			continue // another process was faster
 		}
 		msg, ok, err := v.examine(f)

@@ -27,8 +27,10 @@ type view struct {
 	opened bool
 	id     identity
 	record index.Mailbox
-	keys   *keyTable
+	keys   *keyTable // nil until it is needed
 	look   look
+
+	changes int // since the view was packed, see viewcache.go
 
 	subsMu sync.Mutex // guards what follows
 	subs   map[chan struct{}]struct{}
@@ -80,7 +82,7 @@ func (v *view) release() error {
 	if !last {
 		return nil
 	}
-	return v.saveStamp()
+	return v.save()
 }
 
 func (v *view) sub(name string) string { return filepath.Join(v.dir, name) }
@@ -113,7 +115,18 @@ func (v *view) open(ctx context.Context) error {
 			return err
 		}
 	}
-	err = ix.View(ctx, func(tx index.Tx) error { return v.load(tx) })
+	err = ix.View(ctx, func(tx index.Tx) error {
+		m, err := tx.Mailbox(v.id.object)
+		if err != nil {
+			return err
+		}
+		s := v.cached(m)
+		if s == nil {
+			return v.load(tx)
+		}
+		v.start(m, s)
+		return v.refresh(tx)
+	})
 	v.opened = err == nil
 	return err
 }
@@ -149,11 +162,25 @@ func (v *view) load(tx index.Tx) error {
 	if err != nil {
 		return err
 	}
-	s := e.done(m)
-	v.record, v.keys = m, newKeyTable(s)
+	v.start(m, e.done(m))
+	v.changes = v.snap.Load().n
+	return nil
+}
+
+// start makes s, which the index holds durably, the view. It must be called with mu
+// held.
+func (v *view) start(m index.Mailbox, s *Snapshot) {
+	v.record, v.keys = m, nil
 	v.look.cur = vfs.Stamp{Modified: m.CurModified, Changed: m.CurChanged}
 	v.snap.Store(s)
-	return nil
+}
+
+// find returns the index of the message with a key. It must be called with mu held.
+func (v *view) find(s *Snapshot, key Key) (int, bool) {
+	if v.keys == nil {
+		v.keys = newKeyTable(v.snap.Load())
+	}
+	return v.keys.find(s, key)
 }
 
 // refresh takes in what other processes, or copies from other mailboxes, have put
@@ -202,7 +229,9 @@ func (v *view) publish(m index.Mailbox, put []index.Message, removed []uint32) {
 	for _, uid := range removed {
 		if at, ok := s.Find(uid); ok {
 			c, i := s.locate(at)
-			v.keys.remove(s, c.key(i))
+			if v.keys != nil {
+				v.keys.remove(s, c.key(i))
+			}
 			e.remove(uid)
 		}
 	}
@@ -211,11 +240,15 @@ func (v *view) publish(m index.Mailbox, put []index.Message, removed []uint32) {
 	}
 	next := e.done(m)
 	for _, msg := range put {
+		if v.keys == nil {
+			break
+		}
 		key := parseName(msg.Name).key
 		if _, ok := v.keys.find(next, key); !ok {
 			v.keys.add(next, key, msg.UID)
 		}
 	}
+	v.changes += len(put) + len(removed)
 	v.record = m
 	v.snap.Store(next)
 	v.announce()
@@ -331,19 +364,26 @@ func count(m *index.Mailbox, s *Snapshot, c *change) {
 	}
 }
 
-// saveStamp tells the next process that it need not read the directory.
-func (v *view) saveStamp() error {
+// save tells the next process that it need not read the directory, and leaves it a
+// packed view.
+func (v *view) save() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.opened || v.gone.Load() || !v.look.trusted() {
+	if !v.opened || v.gone.Load() {
 		return nil
 	}
-	stamp := v.look.cur
-	if stamp.Modified == v.record.CurModified && stamp.Changed == v.record.CurChanged {
+	next := v.record
+	if v.look.trusted() {
+		next.CurModified, next.CurChanged = v.look.cur.Modified, v.look.cur.Changed
+	}
+	if id, ok := v.saveCache(); ok {
+		next.Cache = id
+	}
+	if next == v.record {
 		return nil
 	}
 	err := v.change(context.Background(), func(_ index.Tx, c *change) error {
-		c.m.CurModified, c.m.CurChanged = stamp.Modified, stamp.Changed
+		c.m.CurModified, c.m.CurChanged, c.m.Cache = next.CurModified, next.CurChanged, next.Cache
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrNoMailbox) {
