@@ -60,15 +60,17 @@ func (n *namer) key() Key {
 
 // baseName is the base name of a message that we store ourselves.
 func baseName(key Key, fileSize, wireSize int64, tag Tag, origin Origin) string {
-	b := make([]byte, 0, len(key)+40)
+	return string(appendBase(make([]byte, 0, len(key)+40), key, fileSize, wireSize, tag, origin))
+}
+
+func appendBase(b []byte, key Key, fileSize, wireSize int64, tag Tag, origin Origin) []byte {
 	b = append(b, key...)
 	b = append(b, ",S="...)
 	b = strconv.AppendInt(b, fileSize, 10)
 	b = append(b, ",W="...)
 	b = strconv.AppendInt(b, wireSize, 10)
 	b = append(b, ",T="...)
-	b = append(b, tagLetters[tag], originLetters[origin])
-	return string(b)
+	return append(b, tagLetters[tag], originLetters[origin])
 }
 
 // parsedName is what a file name says.
@@ -180,6 +182,10 @@ func (p *parsedName) canonical(name string) bool {
 	if p.fileSize < 0 || p.wireSize < 0 || !p.hasInfo || p.extra != "" {
 		return false
 	}
-	base := baseName(p.key, p.fileSize, p.wireSize, p.tag, p.origin)
-	return base == p.base && string(appendInfo([]byte(base), p.flags, "")) == name
+	var buf [nameLen]byte
+	b := appendBase(buf[:0], p.key, p.fileSize, p.wireSize, p.tag, p.origin)
+	return string(b) == p.base && string(appendInfo(b, p.flags, "")) == name
 }
+
+// nameLen is room for any file name.
+const nameLen = 320

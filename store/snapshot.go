@@ -37,10 +37,10 @@ const chunkLen = 512
 type row struct {
 	modSeq   uint64
 	wireSize int64
-	fileSize int64 // -1: look
 	date     int64 // seconds since 1970
 	uid      uint32
 	keywords uint32 // index into sets
+	bare     uint32 // octets that the wire has and the file has not
 	keyAt    uint32 // where the key is in the chunk's keys
 	keyLen   uint16
 	flags    Flags
@@ -123,9 +123,26 @@ func (c *chunk) name(i int) string {
 	if c.names != nil && c.names[i] != "" {
 		return c.names[i]
 	}
+	return string(c.appendName(make([]byte, 0, nameLen), i))
+}
+
+// appendName writes the file name of a row that has none in names.
+func (c *chunk) appendName(b []byte, i int) []byte {
 	r := &c.rows[i]
-	base := baseName(c.key(i), r.fileSize, r.wireSize, r.tag, r.origin)
-	return string(appendInfo([]byte(base), r.flags, ""))
+	return appendInfo(appendBase(b, c.key(i), r.wireSize-int64(r.bare), r.wireSize, r.tag, r.origin), r.flags, "")
+}
+
+// is says whether a file is the one that the view has of message i.
+func (s *Snapshot) is(i int, f file) bool {
+	c, at := s.locate(i)
+	if c.rows[at].inNew != f.inNew {
+		return false
+	}
+	if c.names != nil && c.names[at] != "" {
+		return c.names[at] == f.name
+	}
+	var buf [nameLen]byte
+	return string(c.appendName(buf[:0], at)) == f.name
 }
 
 // Message is one message of a snapshot.
@@ -288,7 +305,6 @@ func (e *edit) row(m index.Message) (r row, key Key, name string) {
 	r = row{
 		modSeq:   m.ModSeq,
 		wireSize: m.Size,
-		fileSize: p.fileSize,
 		date:     m.Date,
 		uid:      m.UID,
 		keywords: e.keywordSet(m.Keywords),
@@ -297,7 +313,10 @@ func (e *edit) row(m index.Message) (r row, key Key, name string) {
 		origin:   p.origin,
 		inNew:    m.New,
 	}
-	if p.wireSize != m.Size || !p.canonical(m.Name) {
+	bare := p.wireSize - p.fileSize
+	if p.wireSize == m.Size && bare >= 0 && bare <= math.MaxUint32 && p.canonical(m.Name) {
+		r.bare = uint32(bare)
+	} else {
 		name = m.Name
 	}
 	return r, p.key, name

@@ -175,7 +175,7 @@ func (v *view) compare(listed []file, whole bool) *difference {
 		case !known:
 			fresh[key] = true
 			d.added = append(d.added, f)
-		case v.at(s, at) == f:
+		case s.is(at, f):
 			seen[at] = true
 		case seen[at]:
 			d.twice = append(d.twice, f)
@@ -301,7 +301,7 @@ func (v *view) update(ctx context.Context, d *difference) error {
 func (v *view) adoptMoved(s *Snapshot, d *difference, c *change) error {
 	for _, f := range d.moved {
 		at, ok := v.find(s, parseName(f.name).key)
-		if !ok || v.at(s, at) == f {
+		if !ok || s.is(at, f) {
 			continue
 		}
 		switch _, err := v.a.fs.Stat(v.path(f.inNew, f.name)); {
@@ -386,7 +386,7 @@ func (v *view) twin(s *Snapshot, d *difference, f file, key Key) (file, bool) {
 		}
 	}
 	if at, ok := v.find(s, key); ok {
-		return v.at(s, at), v.at(s, at) != f
+		return v.at(s, at), !s.is(at, f)
 	}
 	return file{}, false
 }

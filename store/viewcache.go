@@ -33,7 +33,7 @@ import (
 // Numbers are 64 bits, little endian; a string is its length and its octets.
 const (
 	viewHeader = "rtlsview 1\n"
-	rowLen     = 8*4 + 4*3 + 2 + 4
+	rowLen     = 8*3 + 4*4 + 2 + 4
 
 	// cacheAfter is how many changes there have to be, in all and in parts of a
 	// hundred, before a view is packed again.
@@ -161,10 +161,10 @@ func (r *row) append(b []byte) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint64(b, r.modSeq)
 	b = le.AppendUint64(b, uint64(r.wireSize))
-	b = le.AppendUint64(b, uint64(r.fileSize))
 	b = le.AppendUint64(b, uint64(r.date))
 	b = le.AppendUint32(b, r.uid)
 	b = le.AppendUint32(b, r.keywords)
+	b = le.AppendUint32(b, r.bare)
 	b = le.AppendUint32(b, r.keyAt)
 	b = le.AppendUint16(b, r.keyLen)
 	inNew := byte(0)
@@ -179,16 +179,16 @@ func (r *row) parse(b []byte) {
 	*r = row{
 		modSeq:   le.Uint64(b),
 		wireSize: int64(le.Uint64(b[8:])),
-		fileSize: int64(le.Uint64(b[16:])),
-		date:     int64(le.Uint64(b[24:])),
-		uid:      le.Uint32(b[32:]),
-		keywords: le.Uint32(b[36:]),
-		keyAt:    le.Uint32(b[40:]),
-		keyLen:   le.Uint16(b[44:]),
-		flags:    Flags(b[46]),
-		tag:      Tag(b[47]),
-		origin:   Origin(b[48]),
-		inNew:    b[49] != 0,
+		date:     int64(le.Uint64(b[16:])),
+		uid:      le.Uint32(b[24:]),
+		keywords: le.Uint32(b[28:]),
+		bare:     le.Uint32(b[32:]),
+		keyAt:    le.Uint32(b[36:]),
+		keyLen:   le.Uint16(b[40:]),
+		flags:    Flags(b[42]),
+		tag:      Tag(b[43]),
+		origin:   Origin(b[44]),
+		inNew:    b[45] != 0,
 	}
 }
 
