@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: all demo test build vet setup clean
+.PHONY: all demo test build vet setup soak bench-store clean
 
 all: build
 
@@ -26,6 +26,14 @@ PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl
 
 setup:
 	@./internal/e2e/setup.sh $(PEERS)
+
+# Longer than a test that everybody runs may be.
+soak:
+	RTLS_TEST_CONCURRENT=60s $(GO) test -count=1 -timeout 30m -run TestConcurrentMailbox -v ./store
+
+# BENCH_DIR=DIR measures on another file system.
+bench-store:
+	$(GO) run ./bench/store
 
 clean:
 	rm -rf bin
