@@ -229,7 +229,7 @@ func TestFetchStructure(t *testing.T) {
 		S: é BINARY.SIZE[3] 3)
 		S: e OK FETCH completed
 		C: f FETCH 1 (BODY.PEEK[HEADER.FIELDS (SUBJECT "Date" nope)] BODY.PEEK[2.HEADER.FIELDS.NOT (From)])
-		S: * 1 FETCH (BODY[HEADER.FIELDS (SUBJECT Date nope)] {53}
+		S: * 1 FETCH (BODY[HEADER.FIELDS (SUBJECT Date nope)] {50}
 		S: Subject: =?utf-8?q?h=C3=A9?=
 		S: Date: not a date
 		S:

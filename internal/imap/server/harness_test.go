@@ -276,6 +276,8 @@ func (c *client) script(dialogue string) {
 			c.send(line[3:] + "\r\n")
 		case strings.HasPrefix(line, "S: "):
 			c.expect(line[3:])
+		case line == "C:":
+			c.send("\r\n")
 		case line == "S:":
 			c.expect("")
 		default:

@@ -204,7 +204,7 @@ func (s *Session) writeEntry(e entry, c command.List) {
 
 func attributes(e entry, c command.List) []string {
 	var attrs []string
-	if !e.Exists {
+	if !e.Exists || c.LSub && !e.Subscribed { // RFC 3501 section 6.3.9
 		attrs = append(attrs, `\Noselect`)
 	}
 	if c.LSub {

@@ -66,7 +66,7 @@ func (s *Session) numbers(uids []uint32, uid bool) []wire.Range {
 // are gone that the client named by sequence number.
 func (s *Session) stored(t targets, c command.Store, change store.FlagChange, modified []uint32) (gone bool) {
 	next := s.sel.box.Snapshot()
-	if !c.Silent {
+	if change.Op != store.FlagsRemove {
 		s.announceKeywords(change.Keywords)
 	}
 	_ = t.each(func(at int) error {
