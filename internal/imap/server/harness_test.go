@@ -269,7 +269,7 @@ func (c *client) do(cmd string) []string {
 func (c *client) script(dialogue string) {
 	c.t.Helper()
 	for line := range strings.Lines(dialogue) {
-		line = strings.TrimSpace(line)
+		line = strings.TrimLeft(strings.TrimRight(line, "\n"), "\t")
 		switch {
 		case line == "":
 		case strings.HasPrefix(line, "C: "):
