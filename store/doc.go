@@ -13,6 +13,7 @@
 //	    .Name.Below/           another mailbox: cur/ new/ tmp/ rtls-mailbox maildirfolder
 //	  .rtls/
 //	    index.db               SQLite: UIDs, change numbers, keywords, counters
+//	    index.db-lock          who holds it changes the index
 //	    views/                 packed views, see viewcache.go: they can go at any time
 //	    trash/                 deleted mailboxes, for the moment that it takes to remove them
 //

@@ -62,7 +62,10 @@ INSERT INTO counter VALUES (0);
 `
 
 // DB is an index in a database file.
-type DB struct{ db *sql.DB }
+type DB struct {
+	db   *sql.DB
+	lock *writeLock
+}
 
 var _ index.Index = (*DB)(nil)
 
@@ -95,9 +98,13 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(2) // one that writes, one that reads
-	d := &DB{db}
+	lock, err := newWriteLock(path + "-lock")
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	d := &DB{db, lock}
 	if err := d.init(ctx); err != nil {
-		return nil, errors.Join(classify(err), db.Close())
+		return nil, errors.Join(classify(err), d.Close())
 	}
 	return d, nil
 }
@@ -143,9 +150,13 @@ func classify(err error) error {
 }
 
 // Close closes the database.
-func (d *DB) Close() error { return d.db.Close() }
+func (d *DB) Close() error { return errors.Join(d.db.Close(), d.lock.close()) }
 
 func (d *DB) transact(ctx context.Context, f func(*sql.Tx) error) error {
+	if err := d.lock.acquire(ctx); err != nil {
+		return err
+	}
+	defer d.lock.release()
 	t, err := d.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
