@@ -211,7 +211,7 @@ func (m *Mailbox) Append(ctx context.Context, d *Delivery, meta Meta) (uid uint3
 		c.m.UIDNext++
 		c.put = append(c.put, index.Message{
 			UID: uid, ModSeq: c.next(s), Name: name,
-			Size: d.size + d.lines.bare, Date: date.Unix(), Keywords: strings.Join(keywords, " "),
+			Size: d.draft.wireSize(), Date: date.Unix(), Keywords: strings.Join(keywords, " "),
 		})
 		return nil
 	})
@@ -417,7 +417,7 @@ func (v *view) link(s *Snapshot, at int, to *destination) (index.Message, error)
 // none of the copy's.
 func (a *Account) copyName(name string) string {
 	p := parseName(name)
-	b := []byte(a.names.key())
+	b := []byte(a.names.copyKey(p.key))
 	for field := range strings.SplitSeq(strings.TrimPrefix(p.base, string(p.key)), ",") {
 		if field != "" && !strings.HasPrefix(field, "U=") {
 			b = append(b, ',')

@@ -2,8 +2,10 @@ package store
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -18,6 +20,7 @@ import (
 //
 // Seconds, microseconds, process and a count make names tell something to people;
 // 64 random bits alone make them unique, since clocks can stand still or go back.
+// A copy has the original's, as its identity, and X with others behind them.
 // S is the size of the file, W that of the message on the wire, T tag and origin.
 
 // Key names a message: the base name of its file up to the first "," or ":".
@@ -39,7 +42,12 @@ func newNamer(clock func() time.Time, host string) *namer {
 	}
 }
 
-func (n *namer) key() Key {
+func (n *namer) key() Key { return n.keyOf("") }
+
+// copyKey makes the key of a copy: one of its own with the identity of the original.
+func (n *namer) copyKey(original Key) Key { return n.keyOf(identityOf(original)) }
+
+func (n *namer) keyOf(identity string) Key {
 	var random [8]byte
 	rand.Read(random[:]) // does not fail
 	now := n.clock()
@@ -52,10 +60,27 @@ func (n *namer) key() Key {
 	b = append(b, 'Q')
 	b = strconv.AppendUint(b, n.count.Add(1), 10)
 	b = append(b, 'R')
+	if identity != "" {
+		b = append(b, identity...)
+		b = append(b, 'X')
+	}
 	b = hex.AppendEncode(b, random[:])
 	b = append(b, '.')
 	b = append(b, n.host...)
 	return Key(b)
+}
+
+// ownKey is a key of our making; its second part is the identity.
+var ownKey = regexp.MustCompile(`^\d+\.M\d+P\d+Q\d+R([0-9a-f]{16})(?:X[0-9a-f]{16})?\.`)
+
+// identityOf is what a message and its copies have in common: 64 random bits, or,
+// where another program has made up the key, a digest of it.
+func identityOf(key Key) string {
+	if m := ownKey.FindStringSubmatch(string(key)); m != nil {
+		return m[1]
+	}
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:8])
 }
 
 // baseName is the base name of a message that we store ourselves.

@@ -74,3 +74,21 @@ func TestNames(t *testing.T) {
 		})
 	}
 }
+
+// A copy of a copy is still the same message, whoever named the first.
+func TestIdentity(t *testing.T) {
+	n := newNamer(time.Now, "host")
+	for _, key := range []Key{n.key(), "1700000000.42_0.host", "x", ""} {
+		once := n.copyKey(key)
+		twice := n.copyKey(once)
+		if identityOf(once) != identityOf(key) || identityOf(twice) != identityOf(key) || once == twice || once == key {
+			t.Errorf("%s, %s, %s: %s, %s, %s", key, once, twice, identityOf(key), identityOf(once), identityOf(twice))
+		}
+		if len(twice) > len(once)+2 {
+			t.Errorf("keys grow: %s, %s", once, twice)
+		}
+	}
+	if identityOf(n.key()) == identityOf(n.key()) {
+		t.Error("two messages have one identity")
+	}
+}

@@ -158,6 +158,10 @@ type Message struct {
 	Origin   Origin
 }
 
+// ObjectID identifies the message in all mailboxes of the account: its copies have
+// it, too (EMAILID, RFC 8474 section 5.1).
+func (m Message) ObjectID() string { return "M" + identityOf(m.Key) }
+
 // edit makes a snapshot out of another one. It copies the chunks that it changes.
 type edit struct {
 	s       *Snapshot

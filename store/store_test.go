@@ -421,6 +421,9 @@ func TestCopyAndMove(t *testing.T) {
 	if got.Key == was.Key || got.Flags != was.Flags || !slices.Equal(got.Keywords, was.Keywords) || got.Tag != was.Tag || got.Origin != was.Origin || !got.Date.Equal(was.Date) || got.Size != was.Size {
 		t.Errorf("copy is %+v, was %+v", got, was)
 	}
+	if got.ObjectID() != was.ObjectID() || got.ObjectID() == s.At(1).ObjectID() {
+		t.Errorf("identities are %s, %s and another's %s", was.ObjectID(), got.ObjectID(), s.At(1).ObjectID())
+	}
 	if got := content(t, dest, 2); got != "Subject: 2\r\n\r\nLF\r\n" {
 		t.Errorf("content is %q", got)
 	}
