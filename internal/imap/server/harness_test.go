@@ -29,7 +29,9 @@ type site struct {
 	dir     string         // of alice's account
 	account *store.Account // a second handle on it, as another process would have
 	log     *logBuffer
-	stop    func() // ends the server and waits for it
+	server  *Server
+	wrap    func(net.Listener) net.Listener // nil for a plain listener
+	stop    func()                          // ends the server and waits for it
 }
 
 var testCA = sync.OnceValues(testpki.New)
@@ -61,7 +63,7 @@ func newSite(t testing.TB, configure ...func(*Server)) *site {
 	}
 	server := &Server{
 		Hostname: "localhost",
-		TLS:      &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
+		TLS:      &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true},
 		Auth:     passwords{"alice": "secret", "ghost": "secret"},
 		OpenAccount: func(_ context.Context, user string) (*store.Account, error) {
 			return store.Open(filepath.Join(filepath.Dir(s.dir), user), nil)
@@ -71,20 +73,8 @@ func newSite(t testing.TB, configure ...func(*Server)) *site {
 	for _, f := range configure {
 		f(server)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.addr = l.Addr().String()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ctx, l) }()
-	s.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	s.server = server
+	s.start()
 	t.Cleanup(func() {
 		s.stop()
 		if err := s.account.Close(); err != nil {
@@ -95,6 +85,33 @@ func newSite(t testing.TB, configure ...func(*Server)) *site {
 		}
 	})
 	return s
+}
+
+func (s *site) start() {
+	s.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	if s.wrap != nil {
+		l = s.wrap(l)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.server.Serve(ctx, l) }() // stop waits for it
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+func (s *site) restart() {
+	s.t.Helper()
+	s.stop()
+	s.start()
 }
 
 // logBuffer may be read while it is written.

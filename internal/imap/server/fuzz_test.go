@@ -1,0 +1,198 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"rtls/internal/imap/session"
+	"rtls/store"
+)
+
+// openDoor is a session.Backend that lets everybody in.
+type openDoor struct{ account *store.Account }
+
+func (b openDoor) Login(context.Context, string, string) (*store.Account, func(), error) {
+	return b.account, func() {}, nil
+}
+
+// Whatever a client says, in whatever state: each command gets one tagged reply,
+// its own, or the connection ends with BYE; literals are never run as commands, and
+// nothing panics.
+func FuzzSession(f *testing.F) {
+	for _, seed := range []string{
+		"FETCH 1:* (FLAGS BODY[])\nFETCH 2 FULL", "UID FETCH 1 (ENVELOPE BODYSTRUCTURE BODY.PEEK[1.MIME]<0.5> BINARY[1])", "STORE 1 +FLAGS (\\Deleted x)\nEXPUNGE",
+		"SEARCH RETURN (SAVE) OR TEXT a NOT 1\nCOPY $ INBOX\nMOVE $ INBOX", "APPEND INBOX (\\Seen) {3+}\nAPPEND INBOX {3}", "LIST (SUBSCRIBED) \"\" (a *) RETURN (STATUS (MESSAGES))",
+		"CREATE a/b\nDELETE a\nRENAME a c\nSUBSCRIBE c\nLSUB \"\" %", "ENABLE QRESYNC IMAP4rev2\nSELECT INBOX (QRESYNC (1 1))\nUID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED)",
+		"IDLE\nNOOP", "AUTHENTICATE PLAIN\nLOGIN a b", "STATUS INBOX (SIZE)\nUNAUTHENTICATE", "CLOSE\nLOGOUT", "x {5+}", "\"{99999999999+}", "ID NIL\nCAPABILITY", "SEARCH SUBJECT {5}", "UID STORE 1 (UNCHANGEDSINCE 1) FLAGS ()",
+	} {
+		for state := range uint8(3) {
+			f.Add(state, []byte(seed))
+		}
+	}
+	f.Fuzz(func(t *testing.T, state uint8, input []byte) {
+		account := newFuzzAccount(t)
+		c := startFuzz(t, account)
+		for i, line := range []string{"LOGIN a b", "SELECT INBOX"}[:state%3] {
+			if !c.command(fmt.Sprintf("p%d", i), line) {
+				t.Fatal("no login")
+			}
+		}
+		for i, line := range strings.Split(string(input), "\n") {
+			if i == 20 || !c.command(fmt.Sprintf("t%d", i), strings.ReplaceAll(line, "\r", "")) {
+				return
+			}
+		}
+		c.command("end", "NOOP")
+	})
+}
+
+func newFuzzAccount(t *testing.T) *store.Account {
+	dir := filepath.Join(t.TempDir(), "alice")
+	if err := store.Create(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	account, err := store.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { account.Close() })
+	s := &site{t: t, account: account}
+	for _, raw := range []string{message(1), structured, nasty["empty multipart"]} {
+		s.deliver("INBOX", raw, store.Meta{})
+	}
+	return account
+}
+
+// fuzzClient speaks with a session over a pipe: TLS would only take time.
+type fuzzClient struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+const fuzzAppendLimit = 1 << 12
+
+func startFuzz(t *testing.T, account *store.Account) *fuzzClient {
+	here, there := net.Pipe()
+	log := &logBuffer{}
+	s := session.New(&session.Config{
+		Hostname: "localhost", Backend: openDoor{account}, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		AppendLimit: fuzzAppendLimit, MaxFailures: 3,
+		LoginTimeout: time.Minute, IdleTimeout: time.Minute, DataTimeout: time.Minute, WriteTimeout: time.Minute, KeepAlive: time.Minute,
+	}, there)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer there.Close()
+		_ = s.Run(t.Context())
+	}()
+	t.Cleanup(func() {
+		here.Close()
+		<-done
+		if strings.Contains(log.String(), "msg=panic") {
+			t.Errorf("panic:\n%s", log)
+		}
+	})
+	_ = here.SetDeadline(time.Now().Add(time.Minute))
+	c := &fuzzClient{t, here, bufio.NewReader(here)}
+	if _, err := c.r.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// write does not wait: the server may answer before it has read everything.
+func (c *fuzzClient) write(s string) {
+	go io.WriteString(c.conn, s) // ends at the latest when the connection is closed
+}
+
+var announced = regexp.MustCompile(`\{(\d+)(\+?)\}$`)
+
+// evil is what a literal holds: commands, if it is taken for them.
+func evil(n int) string {
+	return strings.Repeat("\r\nt0 NOOP\r\nend NOOP\r\n", n/21+1)[:n]
+}
+
+// command sends a command and reads up to its reply. It returns false when the
+// connection has ended, which has to be announced.
+func (c *fuzzClient) command(tag, line string) bool {
+	size := 0
+	sent := tag + " " + line + "\r\n"
+	m := announced.FindStringSubmatch(line)
+	if m != nil {
+		var err error
+		if size, err = strconv.Atoi(m[1]); err != nil || size > 1<<16 {
+			size = 1 << 16
+		}
+		if m[2] == "+" {
+			sent += evil(size) + "\r\n"
+			m = nil
+		}
+	}
+	c.write(sent)
+	for {
+		got, err := c.r.ReadString('\n')
+		if err != nil {
+			c.t.Fatalf("%q: the connection ends without BYE: %q, %v", line, got, err)
+		}
+		switch {
+		case strings.HasPrefix(got, "+"):
+			if m != nil {
+				c.write(evil(size) + "\r\n")
+				m = nil
+			} else {
+				c.write("DONE\r\n")
+			}
+		case strings.HasPrefix(got, "* BYE"):
+			c.drained(tag)
+			return false
+		case strings.HasPrefix(got, tag+" "):
+			return true
+		case strings.HasPrefix(got, "* "):
+			c.skipLiterals(got)
+		default:
+			c.t.Fatalf("%q: neither an untagged response nor the reply to %s: %q", line, tag, got)
+		}
+	}
+}
+
+// drained reads to the end: after BYE there is at most the reply to LOGOUT.
+func (c *fuzzClient) drained(tag string) {
+	rest, err := io.ReadAll(c.r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if lines := bytes.Count(rest, []byte("\n")); lines > 1 || lines == 1 && !bytes.HasPrefix(rest, []byte(tag+" OK ")) {
+		c.t.Fatalf("after BYE comes %q", rest)
+	}
+}
+
+func (c *fuzzClient) skipLiterals(line string) {
+	for {
+		m := announced.FindStringSubmatch(strings.TrimSuffix(line, "\r\n"))
+		if m == nil {
+			return
+		}
+		n, err := strconv.ParseInt(m[1], 10, 32)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, c.r, n); err != nil {
+			c.t.Fatal(err)
+		}
+		if line, err = c.r.ReadString('\n'); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
