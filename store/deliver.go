@@ -21,21 +21,17 @@ type Meta struct {
 	Date     time.Time // internal date; zero means now
 }
 
-// Delivery is a message being written. It belongs to one goroutine.
+// Delivery is a message being written for one mailbox. It belongs to one goroutine,
+// together with those that share its content (Share) until all is written; then
+// each can be committed in a goroutine of its own.
 type Delivery struct {
 	a       *Account
 	dir     string // of the mailbox
-	temp    vfs.Temp
-	buf     []byte
-	size    int64
-	lines   lineCounter
-	failed  error // of a Write: nothing can be committed any more
+	draft   *draft
 	settled bool
 }
 
 var _ io.Writer = (*Delivery)(nil)
-
-const writeLen = 64 << 10
 
 // Deliver starts the delivery of a message into a mailbox (state S1). The
 // mailbox has to exist: ErrNoMailbox.
@@ -58,7 +54,7 @@ func (a *Account) Deliver(ctx context.Context, mailbox string) (*Delivery, error
 	if err != nil {
 		return nil, fmt.Errorf("start delivery: %w", err)
 	}
-	return &Delivery{a: a, dir: dir, temp: temp}, nil
+	return &Delivery{a: a, dir: dir, draft: &draft{temp: temp, users: 1}}, nil
 }
 
 // tempInMended is Temp in a mailbox that lacks directories, but exists.
@@ -74,51 +70,10 @@ func (a *Account) tempInMended(dir string) (vfs.Temp, error) {
 
 // Write appends to the message, whose bytes are kept as they are.
 func (d *Delivery) Write(p []byte) (int, error) {
-	switch {
-	case d.failed != nil:
-		return 0, d.failed
-	case d.settled:
+	if d.settled {
 		return 0, fs.ErrClosed
 	}
-	_, _ = d.lines.Write(p) // it only counts
-	d.size += int64(len(p))
-	for rest := p; len(rest) > 0; {
-		if len(d.buf) == 0 && len(rest) >= writeLen {
-			if err := d.write(rest); err != nil {
-				return len(p) - len(rest), err
-			}
-			break
-		}
-		if d.buf == nil {
-			d.buf = make([]byte, 0, writeLen)
-		}
-		n := min(len(rest), writeLen-len(d.buf))
-		d.buf = append(d.buf, rest[:n]...)
-		rest = rest[n:]
-		if len(d.buf) == writeLen {
-			if err := d.flush(); err != nil {
-				return len(p) - len(rest), err
-			}
-		}
-	}
-	return len(p), nil
-}
-
-func (d *Delivery) flush() error {
-	err := d.write(d.buf)
-	d.buf = d.buf[:0]
-	return err
-}
-
-func (d *Delivery) write(p []byte) error {
-	n, err := d.temp.Write(p)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
-		d.failed = fmt.Errorf("write message: %w", err)
-	}
-	return d.failed
+	return d.draft.Write(p)
 }
 
 // Commit makes the message durable and then visible (S1 to S3). When it returns
@@ -135,26 +90,10 @@ func (d *Delivery) Commit(meta Meta) (Key, error) {
 
 // finish makes the content durable: S1 to S2.
 func (d *Delivery) finish(meta Meta) error {
-	switch {
-	case d.failed != nil:
-		return d.failed
-	case d.settled:
+	if d.settled {
 		return fs.ErrClosed
 	}
-	if len(d.buf) > 0 {
-		if err := d.flush(); err != nil {
-			return err
-		}
-	}
-	if !meta.Date.IsZero() {
-		if err := d.temp.SetTime(meta.Date); err != nil {
-			return fmt.Errorf("set date of message: %w", err)
-		}
-	}
-	if err := d.temp.Finish(); err != nil {
-		return fmt.Errorf("make message durable: %w", err)
-	}
-	return nil
+	return d.draft.finish(meta.Date)
 }
 
 // link gives the message its final name, in cur/ or new/, and makes the name
@@ -167,11 +106,11 @@ func (d *Delivery) link(meta Meta, cur bool) (key Key, name string, err error) {
 	dir := filepath.Join(d.dir, sub)
 	for {
 		key = d.a.names.key()
-		name = baseName(key, d.size, d.size+d.lines.bare, meta.Tag, meta.Origin)
+		name = baseName(key, d.draft.size, d.draft.wireSize(), meta.Tag, meta.Origin)
 		if cur {
 			name = string(appendInfo([]byte(name), meta.Flags, ""))
 		}
-		err = d.temp.Link(filepath.Join(dir, name))
+		err = d.place(meta, filepath.Join(dir, name))
 		if !errors.Is(err, fs.ErrExist) {
 			break
 		}
@@ -192,15 +131,14 @@ func (d *Delivery) link(meta Meta, cur bool) (key Key, name string, err error) {
 	return key, name, nil
 }
 
-// Abort forgets the delivery and leaves nothing behind. It is always safe to
-// call, also after Commit, when it does nothing.
+// Abort forgets the delivery and leaves nothing behind; those that share its
+// content go on. It is always safe to call, also after Commit, when it does nothing.
 func (d *Delivery) Abort() error {
 	if d.settled {
 		return nil
 	}
 	d.settled = true
-	d.buf = nil
-	if err := d.temp.Close(); err != nil {
+	if err := d.draft.release(); err != nil {
 		return fmt.Errorf("abort delivery: %w", err)
 	}
 	return nil

@@ -78,6 +78,27 @@ func send(ctx context.Context, a *Account, mailbox, subject string) error {
 	return err
 }
 
+// sendShared delivers one message to INBOX and to Dest, and returns the two errors.
+func sendShared(ctx context.Context, a *Account, subject string) (first, second error) {
+	d, err := a.Deliver(ctx, inbox)
+	if err != nil {
+		return err, err
+	}
+	defer d.Abort()
+	other, err := d.Share(ctx, a, "Dest")
+	if err != nil {
+		return err, err
+	}
+	defer other.Abort()
+	if _, err := io.WriteString(d, body(subject)); err != nil {
+		return err, err
+	}
+	meta := Meta{Tag: TagRequire, Origin: OriginESMTP}
+	_, first = d.Commit(meta)
+	_, second = other.Commit(meta)
+	return first, second
+}
+
 func within(ctx context.Context, a *Account, f func(*Mailbox) error) error {
 	m, err := a.Mailbox(ctx, inbox)
 	if err != nil {
@@ -92,6 +113,24 @@ var operations = []operation{
 		run:    func(ctx context.Context, a *Account) error { return send(ctx, a, inbox, "fresh") },
 		done:   func(w *world) error { return want(w, "fresh", inbox, 1) },
 		undone: func(w *world) error { return want(w, "fresh", inbox, 0) },
+	},
+	{
+		name: "share, first of two",
+		run: func(ctx context.Context, a *Account) error {
+			err, _ := sendShared(ctx, a, "fresh")
+			return err
+		},
+		done:   func(w *world) error { return want(w, "fresh", inbox, 1) },
+		undone: func(w *world) error { return want(w, "fresh", inbox, 0) },
+	},
+	{
+		name: "share, second of two",
+		run: func(ctx context.Context, a *Account) error {
+			_, err := sendShared(ctx, a, "fresh")
+			return err
+		},
+		done:   func(w *world) error { return want(w, "fresh", "Dest", 1) },
+		undone: func(w *world) error { return want(w, "fresh", "Dest", 0) },
 	},
 	{
 		name: "append",
@@ -381,13 +420,13 @@ func duplicate(t *testing.T, from string) string {
 
 func TestFaultWalk(t *testing.T) {
 	for _, op := range operations {
-		for _, errno := range []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EROFS, syscall.EMFILE, syscall.ESTALE} {
+		for _, errno := range []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EROFS, syscall.EMFILE, syscall.ESTALE, syscall.EXDEV} {
 			t.Run(op.name+"/"+errno.(syscall.Errno).Error(), func(t *testing.T) {
 				walk(t, op, func(grave string, n int) *faultfs.FS { return faultfs.New(vfs.OS{}, grave, n, errno) }, nil)
 			})
 		}
 		t.Run(op.name+"/short write", func(t *testing.T) {
-			if op.name != "deliver" && op.name != "append" {
+			if op.name != "deliver" && op.name != "append" && !strings.HasPrefix(op.name, "share") {
 				return
 			}
 			walk(t, op, func(grave string, n int) *faultfs.FS { return faultfs.ShortWrite(vfs.OS{}, grave, n) }, nil)

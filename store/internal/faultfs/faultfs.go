@@ -323,6 +323,13 @@ func (t *temp) Link(name string) error {
 	return nil
 }
 
+func (t *temp) Open() (vfs.File, error) {
+	if err := t.f.step("open temporary file"); err != nil {
+		return nil, err
+	}
+	return t.t.Open()
+}
+
 func (t *temp) Close() error {
 	err := t.f.step("close")
 	return errors.Join(err, t.t.Close())

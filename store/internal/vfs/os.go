@@ -91,6 +91,17 @@ func (t *temp) Link(name string) error {
 	return nil
 }
 
+func (t *temp) Open() (File, error) {
+	if t.path != "" {
+		return OS{}.Open(t.path)
+	}
+	f, err := os.Open(t.self())
+	if err != nil {
+		return nil, err
+	}
+	return file{f}, nil
+}
+
 func (t *temp) Close() (err error) {
 	if t.f != nil {
 		err = t.f.Close()

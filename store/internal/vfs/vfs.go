@@ -39,16 +39,18 @@ type FS interface {
 	SyncDir(dir string) error
 }
 
-// Temp is a file being written. It belongs to one goroutine.
+// Temp is a file being written. It belongs to one goroutine, but for Link and Open.
 type Temp interface {
 	io.Writer
 	// SetTime sets the time of last modification.
 	SetTime(t time.Time) error
 	// Finish makes the content durable; nothing can be written after it.
 	Finish() error
-	// Link gives the finished file a name that others see. It never replaces
-	// one: fs.ErrExist.
+	// Link gives the finished file a name that others see, as often as it is
+	// called, by several goroutines too. It never replaces one: fs.ErrExist.
 	Link(name string) error
+	// Open opens the finished file for reading.
+	Open() (File, error)
 	// Close releases the file and whatever temporary name it has. It does not
 	// take back a Link.
 	Close() error
