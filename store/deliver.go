@@ -19,6 +19,14 @@ type Meta struct {
 	Flags    Flags
 	Keywords []string  // kept only with Mailbox.Append
 	Date     time.Time // internal date; zero means now
+
+	// Once, unless it is empty, names the delivery: the first Commit with it into
+	// a mailbox delivers, and those of the week after it return the same key and
+	// make no second copy, also when the first was cut off at whatever point or
+	// returned an error. Such an error does not say that the message is not
+	// there (G11). Append does not heed it. A mailbox that is renamed meanwhile
+	// does not know the delivery again.
+	Once string
 }
 
 // Delivery is a message being written for one mailbox. It belongs to one goroutine,
@@ -83,6 +91,9 @@ func (d *Delivery) Commit(meta Meta) (Key, error) {
 	defer d.Abort()
 	if err := d.finish(meta); err != nil {
 		return "", err
+	}
+	if meta.Once != "" {
+		return d.commitOnce(meta)
 	}
 	key, _, err := d.link(meta, meta.Flags != 0)
 	return key, err

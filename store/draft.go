@@ -28,6 +28,7 @@ type draft struct {
 
 	mu       sync.Mutex // guards what follows, and finishing
 	users    int        // deliveries that are not settled
+	shared   bool       // there was more than one
 	finished bool
 	date     time.Time // of the file; zero: when it was written
 }
@@ -155,6 +156,7 @@ func (d *Delivery) Share(ctx context.Context, a *Account, mailbox string) (*Deli
 	d.draft.mu.Lock()
 	defer d.draft.mu.Unlock()
 	d.draft.users++
+	d.draft.shared = true
 	return &Delivery{a: a, dir: dir, draft: d.draft}, nil
 }
 
@@ -162,7 +164,7 @@ func (d *Delivery) Share(ctx context.Context, a *Account, mailbox string) (*Deli
 func (d *Delivery) place(meta Meta, path string) error {
 	if meta.Date.Equal(d.draft.date) {
 		err := d.draft.temp.Link(path)
-		if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EMLINK) {
+		if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EMLINK) && !d.nameless(err, path) {
 			return err
 		}
 	}
@@ -175,6 +177,21 @@ func (d *Delivery) place(meta Meta, path string) error {
 		return errors.Join(err, cerr)
 	}
 	return nil // as with Commit's own Abort, what is left in tmp/ is no failure
+}
+
+// nameless says that a link failed because somebody who shares the file has taken
+// its last name back: Linux gives such a file no other.
+func (d *Delivery) nameless(err error, path string) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	d.draft.mu.Lock()
+	defer d.draft.mu.Unlock()
+	if !d.draft.shared {
+		return false
+	}
+	_, err = d.a.fs.Stat(filepath.Dir(path))
+	return err == nil
 }
 
 // copyDraft makes a durable file of the same content for this delivery alone.

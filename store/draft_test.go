@@ -160,3 +160,26 @@ func TestShareCopies(t *testing.T) {
 		})
 	}
 }
+
+// TestShareAfterFailure: the first Commit takes its name back, which was the only
+// one that the file had; the second is not to suffer.
+func TestShareAfterFailure(t *testing.T) {
+	a := newTestAccount(t)
+	must(t, a.CreateMailbox(t.Context(), "Other", ""))
+	first, err := a.Deliver(t.Context(), inbox)
+	must(t, err)
+	second, err := first.Share(t.Context(), a, "Other")
+	must(t, err)
+	_, err = io.WriteString(first, body("shared"))
+	must(t, err)
+	must(t, first.finish(Meta{}))
+	_, name, err := first.link(Meta{}, false)
+	must(t, err)
+	must(t, os.Remove(filepath.Join(first.dir, "new", name)))
+	_, err = second.Commit(Meta{})
+	must(t, err)
+	m := openMailbox(t, a, "Other")
+	if s := see(t, m); s.Len() != 1 || content(t, m, 1) != body("shared") {
+		t.Error(describe(s))
+	}
+}

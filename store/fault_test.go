@@ -29,6 +29,9 @@ type operation struct {
 	// operation was to remove it.
 	// A crash tells nobody anything, so there undone is not asked.
 	done, undone func(w *world) error
+	// again, unless it is nil, is run after a run that did not return nil. It must
+	// succeed, and then done is true.
+	again func(ctx context.Context, a *Account) error
 }
 
 // world is what an account holds, seen afresh.
@@ -75,6 +78,19 @@ func send(ctx context.Context, a *Account, mailbox, subject string) error {
 		return err
 	}
 	_, err = d.Commit(Meta{Tag: TagRequire, Origin: OriginESMTP})
+	return err
+}
+
+func sendOnce(ctx context.Context, a *Account) error {
+	d, err := a.Deliver(ctx, inbox)
+	if err != nil {
+		return err
+	}
+	defer d.Abort()
+	if _, err := io.WriteString(d, body("fresh")); err != nil {
+		return err
+	}
+	_, err = d.Commit(Meta{Tag: TagRequire, Origin: OriginESMTP, Once: "queue id"})
 	return err
 }
 
@@ -131,6 +147,21 @@ var operations = []operation{
 		},
 		done:   func(w *world) error { return want(w, "fresh", "Dest", 1) },
 		undone: func(w *world) error { return want(w, "fresh", "Dest", 0) },
+	},
+	{
+		name:  "once",
+		run:   sendOnce,
+		done:  func(w *world) error { return want(w, "fresh", inbox, 1) }, // G11
+		again: sendOnce,
+	},
+	{
+		name: "once, read before it comes again",
+		run:  sendOnce,
+		done: func(w *world) error { return want(w, "fresh", inbox, 1) }, // G11
+		again: func(ctx context.Context, a *Account) error {
+			err := within(ctx, a, func(m *Mailbox) error { return nil })
+			return errors.Join(err, sendOnce(ctx, a))
+		},
 	},
 	{
 		name: "append",
@@ -304,6 +335,12 @@ func examine(t *testing.T, dir string) *world {
 // check asserts what holds however an operation ended.
 func check(t *testing.T, op operation, dir string, err error, before *world) {
 	t.Helper()
+	if err != nil && op.again != nil {
+		a, oerr := Open(dir, nil)
+		must(t, oerr)
+		must(t, errors.Join(op.again(t.Context(), a), a.Close()))
+		err = nil
+	}
 	after := examine(t, dir)
 	for subject, was := range before.messages {
 		now := after.messages[subject]
@@ -426,7 +463,7 @@ func TestFaultWalk(t *testing.T) {
 			})
 		}
 		t.Run(op.name+"/short write", func(t *testing.T) {
-			if op.name != "deliver" && op.name != "append" && !strings.HasPrefix(op.name, "share") {
+			if op.name != "deliver" && op.name != "append" && op.again == nil && !strings.HasPrefix(op.name, "share") {
 				return
 			}
 			walk(t, op, func(grave string, n int) *faultfs.FS { return faultfs.ShortWrite(vfs.OS{}, grave, n) }, nil)
