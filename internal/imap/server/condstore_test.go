@@ -187,7 +187,7 @@ func TestQResync(t *testing.T) {
 		S: * VANISHED 3,7
 		S: i OK [HIGHESTMODSEQ <*>] EXPUNGE completed
 		C: j CLOSE
-		S: j OK [HIGHESTMODSEQ <*>] CLOSE completed
+		S: j OK CLOSE completed
 	`, highest))
 }
 

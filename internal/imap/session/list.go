@@ -25,6 +25,9 @@ func (s *Session) list(ctx context.Context, c command.List) error {
 		s.w.Line(listName(c), ` (\Noselect) "/" ""`)
 		return nil
 	}
+	if slices.Contains(c.ReturnStatus, "HIGHESTMODSEQ") {
+		s.enableCondStore()
+	}
 	infos, err := s.account.Mailboxes(ctx)
 	if err != nil {
 		return err

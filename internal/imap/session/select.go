@@ -198,14 +198,13 @@ func (s *Session) unselect() {
 	s.sel = nil
 }
 
-// close is CLOSE: deleted messages are expunged, and nothing is said of it.
+// close is CLOSE: deleted messages are expunged, and nothing is said of it. Nor is
+// where mod-sequences stand now: the client has not been told all that led there
+// (RFC 7162 section 3.2.8).
 func (s *Session) close(ctx context.Context) error {
 	if !s.sel.readOnly {
 		if err := s.sel.box.Expunge(ctx, s.deleted(nil)); err != nil {
 			return err
-		}
-		if s.enabled.qResync {
-			s.ok("HIGHESTMODSEQ "+strconv.FormatUint(s.sel.box.Snapshot().HighestModSeq(), 10), "CLOSE completed")
 		}
 	}
 	s.unselect()
