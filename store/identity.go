@@ -20,6 +20,7 @@ import (
 //	uidvalidity 1790000000
 //	uidnext 2000
 //	special-use Sent
+//	dovecot-uidnext 1200
 //
 // Renaming a mailbox is renaming its directory, by whatever program. When the
 // index is lost, UIDVALIDITY stays and UIDs go on above uidnext, so that none is
@@ -38,6 +39,7 @@ type identity struct {
 	uidValidity uint32
 	uidNext     uint32 // every UID that was given is below it
 	specialUse  string
+	dovecotNext uint32 // UIDs below it came from dovecot-uidlist; 0 if none did
 	unknown     string // lines that a later version may have written
 }
 
@@ -64,6 +66,8 @@ func (a *Account) readIdentity(dir string) (identity, error) {
 			id.uidNext = parseUID(value)
 		case "special-use":
 			id.specialUse = value
+		case "dovecot-uidnext":
+			id.dovecotNext = parseUID(value)
 		default:
 			id.unknown += line
 		}
@@ -88,6 +92,9 @@ func (a *Account) writeIdentity(dir string, id identity) error {
 	if id.specialUse != "" {
 		text += "special-use " + id.specialUse + "\n"
 	}
+	if id.dovecotNext != 0 {
+		text += fmt.Sprintf("dovecot-uidnext %d\n", id.dovecotNext)
+	}
 	if err := a.fs.WriteFile(filepath.Join(dir, identityFile), []byte(text+id.unknown)); err != nil {
 		return fmt.Errorf("write identity of mailbox: %w", err)
 	}
@@ -102,7 +109,7 @@ func (a *Account) identify(tx index.Tx, dir string) (identity, index.Mailbox, er
 		return a.identifyBy(tx, dir, id)
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, errIdentity):
 		a.log.Info("mailbox has no identity file yet", "dir", dir, "reason", err)
-		return a.identifyAt(tx, dir)
+		return a.identifyAt(tx, dir, errors.Is(err, fs.ErrNotExist))
 	}
 	return id, index.Mailbox{}, err
 }
@@ -121,7 +128,7 @@ func (a *Account) identifyBy(tx index.Tx, dir string, id identity) (identity, in
 	m, err := tx.Mailbox(id.object)
 	switch {
 	case errors.Is(err, index.ErrNoMailbox): // the index was lost
-		m, err = tx.PutMailbox(a.newRecord(dir, id))
+		m, err = a.recover(tx, dir, &id)
 		return id, m, err
 	case err != nil:
 		return id, m, err
@@ -137,10 +144,16 @@ func (a *Account) identifyBy(tx index.Tx, dir string, id identity) (identity, in
 	return id, m, err
 }
 
-// identifyAt is for a mailbox whose file is lost, or never was.
-func (a *Account) identifyAt(tx index.Tx, dir string) (identity, index.Mailbox, error) {
+// identifyAt is for a mailbox whose file is lost, or never was. One that seems never
+// to have had one may be Dovecot's.
+func (a *Account) identifyAt(tx index.Tx, dir string, never bool) (identity, index.Mailbox, error) {
 	m, err := tx.MailboxAt(a.relative(dir))
 	if errors.Is(err, index.ErrNoMailbox) {
+		if never {
+			if id, m, ok, err := a.takeOver(tx, dir); ok || err != nil {
+				return id, m, err
+			}
+		}
 		return a.newIdentity(tx, dir, "")
 	}
 	if err != nil {
@@ -150,16 +163,20 @@ func (a *Account) identifyAt(tx index.Tx, dir string) (identity, index.Mailbox, 
 	return id, m, a.writeIdentity(dir, id)
 }
 
-func (a *Account) newIdentity(tx index.Tx, dir, specialUse string) (identity, index.Mailbox, error) {
+func newObject() string {
 	var object [16]byte
 	rand.Read(object[:])
+	return hex.EncodeToString(object[:])
+}
+
+func (a *Account) newIdentity(tx index.Tx, dir, specialUse string) (identity, index.Mailbox, error) {
 	// The clock keeps UIDVALIDITY rising even when the index, and with it the
 	// counter, is lost.
 	validity, err := tx.NextUIDValidity(uint32(max(1, a.clock().Unix())))
 	if err != nil {
 		return identity{}, index.Mailbox{}, err
 	}
-	id := identity{object: hex.EncodeToString(object[:]), uidValidity: validity, uidNext: 1, specialUse: specialUse}
+	id := identity{object: newObject(), uidValidity: validity, uidNext: 1, specialUse: specialUse}
 	if err := a.writeIdentity(dir, id); err != nil {
 		return id, index.Mailbox{}, err
 	}

@@ -351,8 +351,12 @@ func (a *Account) renameInbox(ctx context.Context, to string) error {
 	return err
 }
 
-// subscriptionsFile is Dovecot's: a name a line, written as its directory is.
-const subscriptionsFile = "subscriptions"
+// subscriptionsFile is Dovecot's: a name a line, written as its directory is, or,
+// behind a header, with tabs between levels. The first is what is written here.
+const (
+	subscriptionsFile   = "subscriptions"
+	subscriptionsHeader = "V\t2\n"
+)
 
 // Subscribe sets or clears a subscription; the mailbox need not exist.
 func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
@@ -396,11 +400,15 @@ func (a *Account) subscriptions() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read subscriptions: %w", err)
 	}
+	text, levels := strings.CutPrefix(string(raw), subscriptionsHeader)
 	var list []string
-	for line := range strings.Lines(string(raw)) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
 		if line == "" {
 			continue
+		}
+		if levels {
+			line = strings.ReplaceAll(strings.ReplaceAll(line, ".", "&AC4-"), "\t", ".")
 		}
 		name, err := folderName("." + line)
 		if err != nil {
