@@ -1,0 +1,95 @@
+package session
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// source is the reading side below the lexer: what is to be sent is sent before
+// the server waits for the client.
+type source struct{ s *Session }
+
+func (r source) Read(p []byte) (int, error) {
+	s := r.s
+	if !s.idling {
+		if err := s.w.Flush(); err != nil {
+			return 0, err
+		}
+	}
+	if err := s.setReadDeadline(); err != nil {
+		return 0, err
+	}
+	return s.conn.Read(p)
+}
+
+func (s *Session) setReadDeadline() error {
+	timeout := s.cfg.IdleTimeout
+	if s.inCommand {
+		timeout = s.cfg.DataTimeout
+	}
+	by := time.Now().Add(timeout)
+	if s.account == nil {
+		if limit := s.greeted.Add(s.cfg.LoginTimeout); by.After(limit) {
+			by = limit
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.cut:
+		return os.ErrDeadlineExceeded
+	case s.waiting && s.stopping:
+		return errStopping
+	}
+	return s.conn.SetReadDeadline(by)
+}
+
+// sink is the writing side below the writer: a client has to take what it is
+// sent, piece by piece.
+type sink struct{ s *Session }
+
+func (w sink) Write(p []byte) (n int, err error) {
+	const piece = 16 << 10 // a TLS record
+	for len(p) > 0 && err == nil {
+		if err = w.s.conn.SetWriteDeadline(time.Now().Add(w.s.cfg.WriteTimeout)); err != nil {
+			return n, err
+		}
+		var m int
+		m, err = w.s.conn.Write(p[:min(piece, len(p))])
+		n, p = n+m, p[m:]
+	}
+	return n, err
+}
+
+// Stop makes the session end as soon as it waits for a command. It may be called
+// from any goroutine.
+func (s *Session) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	if s.waiting {
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// await says that the client may take its time now.
+func (s *Session) await() {
+	s.inCommand = false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = true
+}
+
+// awaited says that the client has begun something, and replaces an error that
+// Stop provoked.
+func (s *Session) awaited(err error) error {
+	s.inCommand = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = false
+	if s.stopping && errors.Is(err, os.ErrDeadlineExceeded) {
+		return errStopping
+	}
+	return err
+}
