@@ -20,11 +20,12 @@ func (s *Session) selectMailbox(ctx context.Context, c command.Select) error {
 	if c.QResync != nil && !s.enabled.qResync {
 		return wire.Syntaxf("QRESYNC was not enabled")
 	}
+	// Opened before the other is closed: if they are the same, its view is kept.
+	box, err := s.account.Mailbox(ctx, trimSeparator(c.Mailbox))
 	if s.sel != nil {
 		s.unselect()
 		s.w.Status("*", "OK", "CLOSED", "previous mailbox is closed")
 	}
-	box, err := s.account.Mailbox(ctx, trimSeparator(c.Mailbox))
 	if err != nil {
 		return err
 	}
