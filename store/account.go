@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rtls/store/internal/index"
@@ -31,6 +32,7 @@ type Options struct {
 	Clock    func() time.Time // default time.Now; never trusted for order or uniqueness
 	Hostname string           // in file names; default os.Hostname
 	Logger   *slog.Logger     // default: discard
+	Quota    Quota            // default: no limit; see Account.SetQuota
 
 	fs vfs.FS // default vfs.OS
 }
@@ -43,6 +45,7 @@ type Account struct {
 	clock func() time.Time
 	names *namer
 	log   *slog.Logger
+	quota atomic.Pointer[Quota]
 
 	mu      sync.Mutex // guards what follows
 	ix      index.Index
@@ -71,7 +74,7 @@ func newAccount(dir string, opt *Options) *Account {
 	if o.fs == nil {
 		o.fs = vfs.OS{}
 	}
-	return &Account{
+	a := &Account{
 		dir:   filepath.Clean(dir),
 		fs:    o.fs,
 		clock: o.Clock,
@@ -79,6 +82,8 @@ func newAccount(dir string, opt *Options) *Account {
 		log:   o.Logger,
 		views: make(map[string]*view),
 	}
+	a.SetQuota(o.Quota)
+	return a
 }
 
 // Create makes the account in dir, with an INBOX, durable when it returns. The

@@ -174,7 +174,7 @@ func (v *view) rename(msg *index.Message, key Key, flags Flags) error {
 
 // Append commits a delivery started on this mailbox with flags and keywords, and
 // returns its UID (S1 to S4). On error nothing was stored and the delivery is
-// aborted.
+// aborted. It fails with ErrQuota where there is no room.
 func (m *Mailbox) Append(ctx context.Context, d *Delivery, meta Meta) (uid uint32, err error) {
 	defer d.Abort()
 	keywords, err := cleanKeywords(meta.Keywords)
@@ -188,15 +188,23 @@ func (m *Mailbox) Append(ctx context.Context, d *Delivery, meta Meta) (uid uint3
 	if err := d.finish(meta); err != nil {
 		return 0, err
 	}
+	if v.a.limited() {
+		if err := v.a.counted(ctx); err != nil {
+			return 0, err
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	linked := ""
 	// The name appears while the index is locked: whoever lists it next finds
 	// it in the index.
-	err = v.change(ctx, func(_ index.Tx, c *change) error {
+	err = v.change(ctx, func(tx index.Tx, c *change) error {
 		s := v.snap.Load()
 		if c.m.UIDNext >= freed {
 			return fmt.Errorf("mailbox %s has used up its UIDs", v.dir)
+		}
+		if err := v.a.room(tx, Quota{Bytes: d.draft.wireSize(), Messages: 1}); err != nil {
+			return err
 		}
 		_, name, err := d.link(meta, true)
 		if err != nil {
@@ -284,8 +292,9 @@ func (v *view) removeFile(f file, key Key) error {
 type UIDPair struct{ Source, Dest uint32 }
 
 // Copy copies messages with flags, keywords, date, tag and origin into another
-// mailbox: all or none; UIDs that are not there are passed over. uidValidity is
-// the destination's. It is durable when it returns.
+// mailbox: all or none; UIDs that are not there are passed over. It fails
+// with ErrQuota where there is no room for all of them. uidValidity is the
+// destination's. It is durable when it returns.
 func (m *Mailbox) Copy(ctx context.Context, uids []uint32, dest string) (uidValidity uint32, pairs []UIDPair, err error) {
 	return m.transfer(ctx, uids, dest, false)
 }
@@ -303,6 +312,11 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 	if err != nil {
 		return 0, nil, err
 	}
+	if v.a.limited() && !move {
+		if err := v.a.counted(ctx); err != nil {
+			return 0, nil, err
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var linked []string
@@ -314,6 +328,11 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 			return err
 		}
 		uidValidity = to.c.m.UIDValidity
+		if !move {
+			if err := v.a.room(tx, sizeOf(s, sorted(uids))); err != nil {
+				return err
+			}
+		}
 		var rows []int
 		for _, uid := range sorted(uids) {
 			at, ok := s.Find(uid)
@@ -355,6 +374,17 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 	}
 	v.a.announce(dir)
 	return uidValidity, pairs, nil
+}
+
+// sizeOf is what messages take of a quota.
+func sizeOf(s *Snapshot, uids []uint32) (q Quota) {
+	for _, uid := range uids {
+		if at, ok := s.Find(uid); ok {
+			q.Bytes += s.At(at).Size
+			q.Messages++
+		}
+	}
+	return q
 }
 
 // destination is the mailbox that messages are copied to.

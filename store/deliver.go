@@ -86,7 +86,7 @@ func (d *Delivery) Write(p []byte) (int, error) {
 
 // Commit makes the message durable and then visible (S1 to S3). When it returns
 // nil the message has been delivered; on error nothing was, and the delivery is
-// aborted.
+// aborted. It fails with ErrQuota where there is no room.
 func (d *Delivery) Commit(meta Meta) (Key, error) {
 	defer d.Abort()
 	if err := d.finish(meta); err != nil {
@@ -95,7 +95,11 @@ func (d *Delivery) Commit(meta Meta) (Key, error) {
 	if meta.Once != "" {
 		return d.commitOnce(meta)
 	}
-	key, _, err := d.link(meta, meta.Flags != 0)
+	var key Key
+	err := d.a.admit(d.draft.wireSize(), func() (err error) {
+		key, _, err = d.link(meta, d.inCur(meta))
+		return err
+	})
 	return key, err
 }
 
@@ -106,6 +110,10 @@ func (d *Delivery) finish(meta Meta) error {
 	}
 	return d.draft.finish(meta.Date)
 }
+
+// inCur says whether a message is to go to cur/ without the index: one with flags,
+// unless there is a quota, which counts what is in the index and in new/.
+func (d *Delivery) inCur(meta Meta) bool { return meta.Flags != 0 && !d.a.limited() }
 
 // link gives the message its final name, in cur/ or new/, and makes the name
 // durable: S2 to S3.
@@ -118,7 +126,7 @@ func (d *Delivery) link(meta Meta, cur bool) (key Key, name string, err error) {
 	for {
 		key = d.a.names.key()
 		name = baseName(key, d.draft.size, d.draft.wireSize(), meta.Tag, meta.Origin)
-		if cur {
+		if cur || meta.Flags != 0 {
 			name = string(appendInfo([]byte(name), meta.Flags, ""))
 		}
 		err = d.place(meta, filepath.Join(dir, name))

@@ -142,10 +142,23 @@ func (d *Delivery) nameOnce(meta Meta, t trace, key Key, info vfs.Info, mine boo
 		}
 	}
 	sub, name := "new", baseName(key, info.Size, wire, meta.Tag, meta.Origin)
-	if meta.Flags != 0 {
-		sub, name = "cur", string(appendInfo([]byte(name), meta.Flags, ""))
+	if d.inCur(meta) {
+		sub = "cur"
 	}
-	dir := filepath.Join(d.dir, sub)
+	if meta.Flags != 0 {
+		name = string(appendInfo([]byte(name), meta.Flags, ""))
+	}
+	err := d.a.admit(wire, func() error { return d.linkPending(t, filepath.Join(d.dir, sub), name) })
+	if errors.Is(err, ErrQuota) {
+		// What was refused is not to take up room.
+		if rerr := d.a.fs.Remove(t.pending()); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
+}
+
+func (d *Delivery) linkPending(t trace, dir, name string) error {
 	err := d.a.fs.Link(t.pending(), filepath.Join(dir, name))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("name message: %w", err)

@@ -38,6 +38,8 @@ type Tx interface {
 
 	// Messages calls f for the messages with a ModSeq above since, by UID.
 	Messages(id int64, since uint64, f func(Message) error) error
+	// NamesInNew returns the names of the messages whose file is in new/.
+	NamesInNew(id int64) ([]string, error)
 	// Put writes messages, in place of those with their UIDs.
 	Put(id int64, messages []Message) error
 	// Count counts the messages with UIDs from a UID on.

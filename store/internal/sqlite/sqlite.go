@@ -51,6 +51,7 @@ CREATE TABLE message (
 	PRIMARY KEY (mailbox, uid)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX message_modseq ON message (mailbox, modseq);
+CREATE INDEX message_new ON message (mailbox) WHERE new = 1;
 CREATE TABLE expunged (
 	mailbox INTEGER NOT NULL,
 	modseq  INTEGER NOT NULL,
@@ -258,6 +259,22 @@ func (t tx) Messages(id int64, since uint64, f func(index.Message) error) error 
 		}
 	}
 	return rows.Err()
+}
+
+func (t tx) NamesInNew(id int64) (names []string, err error) {
+	rows, err := t.Query("SELECT name FROM message WHERE mailbox = ? AND new = 1", id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
 }
 
 func (t tx) Put(id int64, messages []index.Message) error {
