@@ -15,6 +15,7 @@
 //	    index.db               SQLite: UIDs, change numbers, keywords, counters
 //	    index.db-lock          who holds it changes the index
 //	    views/                 packed views, see viewcache.go: they can go at any time
+//	    once/                  traces of deliveries that can come again, see once.go
 //	    trash/                 deleted mailboxes, for the moment that it takes to remove them
 //
 // Every byte of every message is in the Maildir, and so are its flags, its size and
@@ -55,4 +56,13 @@
 //	G9  Copy copies all messages or, when it returns an error, none; cut off by a
 //	    crash it may have copied some. Move never leaves a message in neither
 //	    mailbox; cut off, or with an error, it may leave one in both.
+//	G10 Deliveries that share their content (Delivery.Share) are as independent as
+//	    others: what befalls one after the content is durable is not the others'.
+//	G11 Commits with one Once into one mailbox within a week make one message,
+//	    whatever became of the first of them. In return G2 does not hold for
+//	    them: one that failed may have delivered, which the next finds out.
+//	G12 Under a quota no Commit, Append or Copy takes an account above it, and none
+//	    that fits is refused, however many are under way in however many
+//	    processes; a Move is never refused. Deliveries without a quota, and other
+//	    programs, are not held back and can take the account above it.
 package store

@@ -164,6 +164,40 @@ var operations = []operation{
 		},
 	},
 	{
+		name: "deliver under a quota",
+		run: func(ctx context.Context, a *Account) error {
+			a.SetQuota(Quota{Bytes: 1 << 20})
+			return send(ctx, a, inbox, "fresh")
+		},
+		done:   func(w *world) error { return want(w, "fresh", inbox, 1) },
+		undone: func(w *world) error { return want(w, "fresh", inbox, 0) },
+	},
+	{
+		name: "once under a quota",
+		run: func(ctx context.Context, a *Account) error {
+			a.SetQuota(Quota{Messages: 6}) // there are five
+			return sendOnce(ctx, a)
+		},
+		done: func(w *world) error { return want(w, "fresh", inbox, 1) },
+		again: func(ctx context.Context, a *Account) error {
+			a.SetQuota(Quota{Messages: 6})
+			return sendOnce(ctx, a)
+		},
+	},
+	{
+		name: "copy under a quota",
+		run: func(ctx context.Context, a *Account) error {
+			a.SetQuota(Quota{Bytes: 1 << 20})
+			return within(ctx, a, func(m *Mailbox) error {
+				_, _, err := m.Copy(ctx, []uint32{1, 2}, "Dest")
+				return err
+			})
+		},
+		done: func(w *world) error { // G9
+			return errors.Join(want(w, "one", "Dest", 1), want(w, "two", "Dest", 1))
+		},
+	},
+	{
 		name: "append",
 		run: func(ctx context.Context, a *Account) error {
 			return within(ctx, a, func(m *Mailbox) error {

@@ -128,11 +128,13 @@ func (a *Account) usage(tx index.Tx) (Quota, error) {
 func (a *Account) addWaiting(tx index.Tx, dir string, id int64, u *Quota) error {
 	v := &view{a: a, dir: dir}
 	listed, err := v.list(true, nil)
-	if errors.Is(err, fs.ErrNotExist) || len(listed) == 0 {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
+	case len(listed) == 0:
+		return nil
 	}
 	known := make(map[Key]bool)
 	if id != 0 {

@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+
+	"rtls/store/internal/vfs"
 )
 
 func usage(t *testing.T, a *Account) Quota {
@@ -242,4 +245,27 @@ func TestNoQuotaNoIndex(t *testing.T) {
 	if a.ix != nil {
 		t.Error("the delivery has opened the index")
 	}
+}
+
+// TestQuotaUnreadable: where the usage cannot be found out, nothing is let in.
+func TestQuotaUnreadable(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "alice")
+	must(t, Create(dir, nil))
+	a, err := Open(dir, &Options{Quota: Quota{Messages: 10}, fs: blind{}})
+	must(t, err)
+	defer a.Close()
+	must(t, a.CreateMailbox(t.Context(), "Other", ""))
+	if err := tryDeliver(t, a, "Other", "12345", Meta{}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Commit: %v", err)
+	}
+}
+
+// blind cannot list a new/.
+type blind struct{ vfs.OS }
+
+func (b blind) Names(dir string) ([]string, error) {
+	if filepath.Base(dir) == "new" {
+		return nil, &os.PathError{Op: "readdir", Path: dir, Err: syscall.EIO}
+	}
+	return b.OS.Names(dir)
 }
