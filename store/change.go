@@ -64,6 +64,10 @@ func (m *Mailbox) SetFlags(ctx context.Context, fc FlagChange) (modified []uint3
 	err = v.change(ctx, func(_ index.Tx, c *change) error {
 		modified = nil
 		s := v.snap.Load()
+		letters, err := v.lettersFor(s.usedLetters, given(fc.Op, keywords))
+		if err != nil {
+			return err
+		}
 		renamed := false
 		for _, uid := range sorted(fc.UIDs) {
 			at, ok := s.Find(uid)
@@ -77,15 +81,21 @@ func (m *Mailbox) SetFlags(ctx context.Context, fc FlagChange) (modified []uint3
 			}
 			next := s.message(at)
 			flags := combine(fc.Op, msg.Flags, fc.Flags)
-			next.Keywords = strings.Join(combineKeywords(fc.Op, msg.Keywords, keywords), " ")
-			if flags != msg.Flags {
-				if err := v.rename(&next, msg.Key, flags); errors.Is(err, ErrNoMessage) {
+			words := combineKeywords(fc.Op, msg.Keywords, keywords)
+			next.Keywords = strings.Join(words, " ")
+			rewords := next.Keywords != strings.Join(msg.Keywords, " ")
+			if extra := parseName(next.Name).extra; flags != msg.Flags || (rewords && letters.letters(extra, words) != extra) {
+				known := &letters
+				if !rewords {
+					known = &letterTable{} // and so the letters stay as they are
+				}
+				if err := v.rename(&next, msg.Key, flags, words, known); errors.Is(err, ErrNoMessage) {
 					continue // somebody has just removed it
 				} else if err != nil {
 					return err
 				}
 				renamed = true
-			} else if next.Keywords == strings.Join(msg.Keywords, " ") {
+			} else if !rewords {
 				continue
 			}
 			next.ModSeq = c.next(s)
@@ -146,14 +156,22 @@ func cleanKeywords(keywords []string) ([]string, error) {
 	return keywords, nil
 }
 
-// rename gives the file of msg the name that says flags, and msg that name. If
-// somebody else has renamed it meanwhile, it is looked for.
-func (v *view) rename(msg *index.Message, key Key, flags Flags) error {
+// given are the keywords that a change may bring to messages.
+func given(op FlagOp, keywords []string) []string {
+	if op == FlagsRemove {
+		return nil
+	}
+	return keywords
+}
+
+// rename gives the file of msg the name that says flags and keywords, and msg that
+// name. If somebody else has renamed it meanwhile, it is looked for.
+func (v *view) rename(msg *index.Message, key Key, flags Flags, keywords []string, letters *letterTable) error {
 	from := file{msg.Name, msg.New}
 	const tries = 3
 	for range tries {
 		p := parseName(from.name)
-		to := string(appendInfo([]byte(p.base), flags, p.extra))
+		to := string(appendInfo([]byte(p.base), flags, letters.letters(p.extra, keywords)))
 		err := v.a.fs.Rename(v.path(from.inNew, from.name), v.path(false, to))
 		if errors.Is(err, fs.ErrExist) && !from.inNew && to == from.name {
 			err = nil
@@ -206,6 +224,11 @@ func (m *Mailbox) Append(ctx context.Context, d *Delivery, meta Meta) (uid uint3
 		if err := v.a.room(tx, Quota{Bytes: d.draft.wireSize(), Messages: 1}); err != nil {
 			return err
 		}
+		letters, err := v.lettersFor(s.usedLetters, keywords)
+		if err != nil {
+			return err
+		}
+		d.letters = letters.letters("", keywords)
 		_, name, err := d.link(meta, true)
 		if err != nil {
 			return err
@@ -328,6 +351,9 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 			return err
 		}
 		uidValidity = to.c.m.UIDValidity
+		if err := to.prepareLetters(tx, s, uids); err != nil {
+			return err
+		}
 		if !move {
 			if err := v.a.room(tx, sizeOf(s, sorted(uids))); err != nil {
 				return err
@@ -389,9 +415,10 @@ func sizeOf(s *Snapshot, uids []uint32) (q Quota) {
 
 // destination is the mailbox that messages are copied to.
 type destination struct {
-	v      *view // v itself, or one that nobody else has
-	c      *change
-	modSeq uint64
+	v       *view // v itself, or one that nobody else has
+	c       *change
+	modSeq  uint64
+	letters letterTable
 }
 
 // target prepares the destination in dir. Sessions that have it open find out from
@@ -420,7 +447,7 @@ func (v *view) link(s *Snapshot, at int, to *destination) (index.Message, error)
 	msg := s.message(at)
 	const tries = 3
 	for range tries {
-		name := v.a.copyName(from.name)
+		name := v.a.copyName(from.name, func(extra string) string { return to.lettersOf(v, extra, msg.Keywords) })
 		path := to.v.path(false, name)
 		err := v.a.fs.Link(v.path(from.inNew, from.name), path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
@@ -443,9 +470,9 @@ func (v *view) link(s *Snapshot, at int, to *destination) (index.Message, error)
 	return index.Message{}, fmt.Errorf("%w: %s", ErrNoMessage, key)
 }
 
-// copyName is a new name with what the old one says. mbsync's own UID, ",U=", is
-// none of the copy's.
-func (a *Account) copyName(name string) string {
+// copyName is a new name with what the old one says; letters are those of the copy.
+// mbsync's own UID, ",U=", is none of the copy's.
+func (a *Account) copyName(name string, letters func(extra string) string) string {
 	p := parseName(name)
 	b := []byte(a.names.copyKey(p.key))
 	for field := range strings.SplitSeq(strings.TrimPrefix(p.base, string(p.key)), ",") {
@@ -454,7 +481,7 @@ func (a *Account) copyName(name string) string {
 			b = append(b, field...)
 		}
 	}
-	return string(appendInfo(b, p.flags, p.extra))
+	return string(appendInfo(b, p.flags, letters(p.extra)))
 }
 
 // copyFile copies a message's bytes, where it cannot be linked.

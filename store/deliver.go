@@ -36,6 +36,7 @@ type Delivery struct {
 	a       *Account
 	dir     string // of the mailbox
 	draft   *draft
+	letters string // of keywords, see keywords.go
 	settled bool
 }
 
@@ -127,7 +128,7 @@ func (d *Delivery) link(meta Meta, cur bool) (key Key, name string, err error) {
 		key = d.a.names.key()
 		name = baseName(key, d.draft.size, d.draft.wireSize(), meta.Tag, meta.Origin)
 		if cur || meta.Flags != 0 {
-			name = string(appendInfo([]byte(name), meta.Flags, ""))
+			name = string(appendInfo([]byte(name), meta.Flags, d.letters))
 		}
 		err = d.place(meta, filepath.Join(dir, name))
 		if !errors.Is(err, fs.ErrExist) {

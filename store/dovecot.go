@@ -181,6 +181,9 @@ func (a *Account) fillRecord(tx index.Tx, dir string, id *identity, l *uidList) 
 	if err := v.putListed(l, c); err != nil {
 		return m, err
 	}
+	if err := v.adoptLetters(v.snap.Load(), c.put); err != nil {
+		return m, err
+	}
 	err = v.write(tx, c)
 	*id = v.id
 	return c.m, err

@@ -286,6 +286,9 @@ func (v *view) update(ctx context.Context, d *difference) error {
 		if err := v.adoptAdded(s, d, c); err != nil {
 			return err
 		}
+		if err := v.adoptLetters(s, c.put); err != nil {
+			return err
+		}
 		if len(c.put) > 0 || len(c.removed) > 0 {
 			modSeq := c.next(s)
 			for i := range c.put {
