@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"iter"
 	"math"
 	"slices"
 	"sort"
@@ -29,6 +30,21 @@ type chunk struct {
 	rows  []row
 	keys  []byte   // the keys of the rows, one behind the other, in any order
 	names []string // raw file names, by row, of those whose name does not follow from the row; nil if all do
+
+	// What spares a look at the rows.
+	maxModSeq uint64
+	unseen    int
+}
+
+// sum brings up to date what follows from the rows.
+func (c *chunk) sum() {
+	c.maxModSeq, c.unseen = 0, 0
+	for i := range c.rows {
+		c.maxModSeq = max(c.maxModSeq, c.rows[i].modSeq)
+		if c.rows[i].flags&Seen == 0 {
+			c.unseen++
+		}
+	}
 }
 
 const chunkLen = 512
@@ -98,6 +114,58 @@ func (s *Snapshot) Find(uid uint32) (int, bool) {
 		return 0
 	})
 	return s.starts[c] + at, found
+}
+
+// Changed yields, with their indexes, the messages whose ModSeq is above since. It
+// costs what changed, not what is there.
+func (s *Snapshot) Changed(since uint64) iter.Seq2[int, Message] {
+	return func(yield func(int, Message) bool) {
+		for c, chunk := range s.chunks {
+			if chunk.maxModSeq <= since {
+				continue
+			}
+			for i := range chunk.rows {
+				if at := s.starts[c] + i; chunk.rows[i].modSeq > since && !yield(at, s.At(at)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// FirstUnseen is the index of the first message without Seen; Len if there is none.
+func (s *Snapshot) FirstUnseen() int {
+	for c, chunk := range s.chunks {
+		if chunk.unseen == 0 {
+			continue
+		}
+		for i := range chunk.rows {
+			if chunk.rows[i].flags&Seen == 0 {
+				return s.starts[c] + i
+			}
+		}
+	}
+	return s.n
+}
+
+// Gone returns the UIDs, in order, of messages of s that next, a later snapshot of
+// the mailbox, has not. It costs what changed between the two.
+func (s *Snapshot) Gone(next *Snapshot) (uids []uint32) {
+	shared := make(map[*chunk]bool, len(next.chunks))
+	for _, c := range next.chunks {
+		shared[c] = true
+	}
+	for _, c := range s.chunks {
+		if shared[c] {
+			continue
+		}
+		for i := range c.rows {
+			if _, ok := next.Find(c.rows[i].uid); !ok {
+				uids = append(uids, c.rows[i].uid)
+			}
+		}
+	}
+	return uids
 }
 
 func (s *Snapshot) locate(i int) (*chunk, int) {
@@ -179,6 +247,9 @@ func (s *Snapshot) edit() *edit {
 // done returns the new snapshot; the edit must not be used any more.
 func (e *edit) done(m index.Mailbox) *Snapshot {
 	s := e.s
+	for i := range e.owned {
+		s.chunks[i].sum()
+	}
 	if e.removed {
 		s.chunks = slices.DeleteFunc(s.chunks, func(c *chunk) bool { return len(c.rows) == 0 })
 	}

@@ -56,6 +56,15 @@ func TestSnapshotEdits(t *testing.T) {
 	}
 	for _, p := range history {
 		compareSnapshot(t, p.s, p.model)
+		var gone []uint32
+		for _, uid := range slices.Sorted(maps.Keys(p.model)) {
+			if _, ok := model[uid]; !ok {
+				gone = append(gone, uid)
+			}
+		}
+		if got := p.s.Gone(s); !slices.Equal(got, gone) {
+			t.Fatalf("gone are %v, should be %v", got, gone)
+		}
 	}
 }
 
@@ -77,6 +86,26 @@ func compareSnapshot(t *testing.T, s *Snapshot, model map[uint32]index.Message) 
 		if got := s.At(i); got.Key != parseName(want.Name).key {
 			t.Fatalf("key is %s", got.Key)
 		}
+	}
+	if first := slices.IndexFunc(uids, func(uid uint32) bool { return parseName(model[uid].Name).flags&Seen == 0 }); first != s.FirstUnseen() && (first >= 0 || s.FirstUnseen() != s.Len()) {
+		t.Fatalf("first unseen message is %d, should be %d", s.FirstUnseen(), first)
+	}
+	since := s.HighestModSeq() / 2
+	var changed []uint32
+	for _, uid := range uids {
+		if model[uid].ModSeq > since {
+			changed = append(changed, uid)
+		}
+	}
+	var got []uint32
+	for at, m := range s.Changed(since) {
+		if s.At(at).UID != m.UID {
+			t.Fatalf("message %d is UID %d", at, m.UID)
+		}
+		got = append(got, m.UID)
+	}
+	if !slices.Equal(got, changed) {
+		t.Fatalf("changed since %d: %v, should be %v", since, got, changed)
 	}
 	if at, ok := s.Find(1 << 31); ok || at != len(uids) {
 		t.Fatalf("a UID above all is at %d %v", at, ok)

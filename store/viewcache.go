@@ -348,5 +348,6 @@ func (u *unpacker) chunk(last *uint32, sets int) *chunk {
 		}
 		c.names[at] = name
 	}
+	c.sum()
 	return c
 }

@@ -62,7 +62,7 @@ func (s *Session) opened(ctx context.Context, c command.Select) error {
 	s.writeKnownFlags()
 	s.writeExists()
 	if !s.enabled.rev2 {
-		if at := firstUnseen(snap); at < snap.Len() {
+		if at := snap.FirstUnseen(); at < snap.Len() {
 			s.number("UNSEEN", uint64(at)+1)
 		}
 	}
@@ -82,14 +82,6 @@ func (s *Session) opened(ctx context.Context, c command.Select) error {
 
 func (s *Session) number(code string, n uint64) {
 	s.w.Status("*", "OK", code+" "+strconv.FormatUint(n, 10), strings.ToLower(code))
-}
-
-func firstUnseen(snap *store.Snapshot) int {
-	at := 0
-	for at < snap.Len() && snap.At(at).Flags&store.Seen != 0 {
-		at++
-	}
-	return at
 }
 
 // lookAtRecent finds the recent messages without taking them: they are the last

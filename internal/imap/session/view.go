@@ -50,7 +50,7 @@ func (v *view) move(next *store.Snapshot) (fresh int) {
 		uids = append(uids, g.uid)
 	}
 	if fresh != old.Len() {
-		uids = append(uids, missing(old, next, fresh)...)
+		uids = append(uids, old.Gone(next)...)
 		slices.Sort(uids)
 	}
 	v.snap, v.gone = next, v.gone[:0]
@@ -59,22 +59,6 @@ func (v *view) move(next *store.Snapshot) (fresh int) {
 		v.gone = append(v.gone, goneMessage{uid, at})
 	}
 	return fresh
-}
-
-// missing returns the UIDs of old that are not among the first n of next.
-func missing(old, next *store.Snapshot, n int) []uint32 {
-	var uids []uint32
-	j := 0
-	for i := range old.Len() {
-		uid := old.At(i).UID
-		for j < n && next.At(j).UID < uid {
-			j++
-		}
-		if j == n || next.At(j).UID != uid {
-			uids = append(uids, uid)
-		}
-	}
-	return uids
 }
 
 // span is a range of indices of the snapshot, without its end.
@@ -181,9 +165,10 @@ func changed(snap *store.Snapshot, n int, since uint64, f func(at int, m store.M
 	if snap.HighestModSeq() <= since {
 		return
 	}
-	for at := range n {
-		if m := snap.At(at); m.ModSeq > since {
-			f(at, m)
+	for at, m := range snap.Changed(since) {
+		if at >= n {
+			return
 		}
+		f(at, m)
 	}
 }
