@@ -251,11 +251,13 @@ func TestNoQuotaNoIndex(t *testing.T) {
 func TestQuotaUnreadable(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "alice")
 	must(t, Create(dir, nil))
+	m, err := openTestAccount(t, dir).Mailbox(t.Context(), inbox)
+	must(t, err)
+	must(t, m.Close()) // now the index knows it
 	a, err := Open(dir, &Options{Quota: Quota{Messages: 10}, fs: blind{}})
 	must(t, err)
 	defer a.Close()
-	must(t, a.CreateMailbox(t.Context(), "Other", ""))
-	if err := tryDeliver(t, a, "Other", "12345", Meta{}); !errors.Is(err, syscall.EIO) {
+	if err := tryDeliver(t, a, inbox, "12345", Meta{}); !errors.Is(err, syscall.EIO) {
 		t.Errorf("Commit: %v", err)
 	}
 }
