@@ -1,0 +1,57 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func TestMaildirRoundTrip(t *testing.T) {
+	a := newTestAccount(t)
+	from := openMailbox(t, a, "INBOX")
+	for i, text := range mboxTexts {
+		meta := Meta{Flags: Flags(i*5) & 63, Date: time.Unix(1_000_000_000+int64(i)*86_399, 0), Tag: Tag(i % 4), Origin: Origin(i % 5)}
+		if i%2 == 0 {
+			meta.Keywords = []string{"$Junk", "work"}
+		}
+		appendText(t, from, text, meta)
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	for range 2 { // the second adds nothing
+		must(t, a.ExportMaildir(t.Context(), "INBOX", dir))
+	}
+	to := makeMailbox(t, a, "In")
+	var done, total int64
+	n, err := a.ImportMaildir(t.Context(), "In", dir, func(d, all int64) { done, total = d, all })
+	must(t, err)
+	if n != len(mboxTexts) || done != total || total == 0 {
+		t.Errorf("imported %d messages, %d of %d octets", n, done, total)
+	}
+	compareMailboxes(t, from, to, TagRequire)
+}
+
+func TestImportFolders(t *testing.T) {
+	source := filepath.Join(dovecotAccount(t, map[string]string{
+		"cur/1.a:2,S": hello, "new/2.b": hello, ".A.B&APY-/cur/3.c,T=re:2,Fa": hello,
+		".A.B&APY-/new/": "", ".A.B&APY-/tmp/": "", ".A.B&APY-/dovecot-keywords": "0 work\n", ".notmuch/x": "",
+	}), "Maildir")
+	for into, want := range map[string]string{"INBOX": "A/Bö", "Old": "Old/A/Bö"} {
+		a := newTestAccount(t)
+		if into != "INBOX" {
+			if _, err := a.ImportMaildir(t.Context(), into, source, nil); !errors.Is(err, ErrNoMailbox) {
+				t.Errorf("import into nothing: %v", err)
+			}
+			makeMailbox(t, a, into)
+		}
+		n, err := a.ImportMaildir(t.Context(), into, source, nil)
+		must(t, err)
+		if s := see(t, openMailbox(t, a, into)); n != 3 || s.Len() != 2 || s.At(0).Flags != Seen {
+			t.Errorf("%s: %d, %s", into, n, describe(s))
+		}
+		s := see(t, openMailbox(t, a, want))
+		if s.Len() != 1 || s.At(0).Tag != TagRequire || keywordsOf(s) != "work" || s.At(0).Flags != Flagged {
+			t.Errorf("%s: %s", want, describe(s))
+		}
+	}
+}
