@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +14,7 @@ import (
 // for ever. The kernel's lock has a queue, and dies with the process that holds it.
 type writeLock struct {
 	f    *os.File
-	turn chan struct{} // among the users of this handle: has one element when free
+	turn chan struct{} // among the users of this handle: has one element when free, is closed with the lock
 }
 
 func newWriteLock(path string) (*writeLock, error) {
@@ -29,7 +30,10 @@ func newWriteLock(path string) (*writeLock, error) {
 // acquire waits for the lock until ctx ends.
 func (l *writeLock) acquire(ctx context.Context) error {
 	select {
-	case <-l.turn:
+	case _, ok := <-l.turn:
+		if !ok {
+			return fs.ErrClosed
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -68,8 +72,11 @@ func (l *writeLock) release() {
 	l.turn <- struct{}{}
 }
 
-// close waits for whoever has the lock.
+// close waits for whoever has the lock. Who comes later gets fs.ErrClosed.
 func (l *writeLock) close() error {
-	<-l.turn
+	if _, ok := <-l.turn; !ok {
+		return nil
+	}
+	close(l.turn) // nobody else can be sending: we have the turn
 	return l.f.Close()
 }
