@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -220,6 +221,23 @@ var operations = []operation{
 		name: "sync",
 		run: func(ctx context.Context, a *Account) error {
 			return within(ctx, a, func(m *Mailbox) error { _, err := m.Sync(ctx); return err })
+		},
+	},
+	{
+		name: "keywords",
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error {
+				_, err := m.SetFlags(ctx, FlagChange{UIDs: []uint32{1, 2}, Keywords: []string{"walked"}})
+				return err
+			})
+		},
+		done: func(w *world) error { // G8, also by letters alone
+			for _, subject := range []string{"one", "two"} {
+				if !slices.Contains(w.messages[subject][0].Keywords, "walked") {
+					return fmt.Errorf("the keyword of %s is lost", subject)
+				}
+			}
+			return nil
 		},
 	},
 	{
