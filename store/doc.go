@@ -10,6 +10,8 @@
 //	    cur/ new/ tmp/
 //	    rtls-mailbox           who this mailbox is, see identity.go
 //	    subscriptions          a name a line
+//	    dovecot-keywords       which letters in file names are which keywords
+//	    dovecot-uidlist        Dovecot's UIDs; read, never written
 //	    .Name.Below/           another mailbox: cur/ new/ tmp/ rtls-mailbox maildirfolder
 //	  .rtls/
 //	    index.db               SQLite: UIDs, change numbers, keywords, counters
@@ -20,7 +22,8 @@
 //
 // Every byte of every message is in the Maildir, and so are its flags, its size and
 // its tag, which are parts of the file's name (see filename.go). The index is a
-// cache of these, and the only place of UIDs, keywords and change numbers.
+// cache of these, and the only place of UIDs, change numbers and of the keywords that
+// are not among the first 26 of a mailbox (see keywords.go).
 //
 // # States of a message
 //
@@ -47,7 +50,9 @@
 //	    another program. A listing of a directory that misses it is no proof.
 //	G5  A UID is never given twice under one UIDVALIDITY, and UIDs only rise; also
 //	    when the index is lost. Losing rtls-mailbox and the index together gives
-//	    the mailbox a new UIDVALIDITY, the time in seconds.
+//	    the mailbox a new UIDVALIDITY, the time in seconds; with a dovecot-uidlist
+//	    there, it is taken over from Dovecot as if for the first time, so remove
+//	    that file first.
 //	G6  Message bytes are never altered.
 //	G7  A message has its tag from the moment it is visible. The tag survives
 //	    renaming, flag changes, copies, moves and the loss of the index. A tag that
