@@ -29,6 +29,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"Order":             testOrder,
 		"PutReplaces":       testPutReplaces,
 		"Count":             testCount,
+		"NamesInNew":        testNamesInNew,
 		"Expunge":           testExpunge,
 		"TrimLog":           testTrimLog,
 		"UIDValidity":       testUIDValidity,
@@ -278,6 +279,29 @@ func testCount(t *testing.T, o Opener) {
 			}
 		}
 		return nil
+	})
+}
+
+func testNamesInNew(t *testing.T, o Opener) {
+	ix := open(t, o)
+	m, other := put(t, ix, mailbox(1)), put(t, ix, mailbox(2))
+	update(t, ix, func(tx index.Tx) error {
+		if err := tx.Put(other.ID, []index.Message{{UID: 1, ModSeq: 1, Name: "other", New: true}}); err != nil {
+			return err
+		}
+		return tx.Put(m.ID, []index.Message{{UID: 1, ModSeq: 1, Name: "a", New: true}, {UID: 2, ModSeq: 1, Name: "b"},
+			{UID: 3, ModSeq: 1, Name: "c", New: true}, {UID: 4, ModSeq: 1, Name: "d", New: true}})
+	})
+	update(t, ix, func(tx index.Tx) error {
+		if err := tx.Expunge(m.ID, []uint32{4}, 2); err != nil {
+			return err
+		}
+		return tx.Put(m.ID, []index.Message{{UID: 3, ModSeq: 2, Name: "c:2,"}}) // moved to cur/
+	})
+	view(t, ix, func(tx index.Tx) error {
+		names, err := tx.NamesInNew(m.ID)
+		equal(t, "names in new/", names, []string{"a"})
+		return err
 	})
 }
 
