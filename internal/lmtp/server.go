@@ -13,13 +13,13 @@ package lmtp
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
+	"rtls/internal/accept"
 	"rtls/internal/lda"
 )
 
@@ -93,7 +93,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	p := &pool{cfg: cfg, work: work, conns: make(map[*conn]struct{})}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		p.wg.Go(func() { failed <- p.accept(ctx, l) })
+		p.wg.Go(func() { failed <- accept.Loop(ctx, l, cfg.Logger, p.start) })
 	}
 	var err error
 	select {
@@ -141,28 +141,6 @@ type pool struct {
 	mu    sync.Mutex // guards what follows
 	conns map[*conn]struct{}
 	shutd bool
-}
-
-func (p *pool) accept(ctx context.Context, l net.Listener) error {
-	for pause := time.Millisecond; ; {
-		raw, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = time.Millisecond
-			p.start(raw)
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			return nil
-		case pause > time.Minute:
-			return err
-		default: // out of descriptors, most likely; it passes
-			p.cfg.Logger.Warn("accept", "err", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			pause *= 2
-		}
-	}
 }
 
 func (p *pool) start(raw net.Conn) {

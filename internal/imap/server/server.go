@@ -5,13 +5,13 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"rtls/internal/accept"
 	"rtls/internal/auth"
 	"rtls/internal/imap/session"
 	"rtls/store"
@@ -95,7 +95,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		p.wg.Go(func() { failed <- p.accept(ctx, l) })
+		p.wg.Go(func() { failed <- accept.Loop(ctx, l, cfg.Logger, p.start) })
 	}
 	var err error
 	select {
@@ -127,28 +127,6 @@ type pool struct {
 	before  int            // connections before login
 	perAddr map[string]int // the same by address
 	shutd   bool
-}
-
-func (p *pool) accept(ctx context.Context, l net.Listener) error {
-	for pause := time.Millisecond; ; {
-		raw, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = time.Millisecond
-			p.start(raw)
-		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
-			return nil
-		case pause > time.Minute:
-			return err
-		default: // out of descriptors, most likely; it passes
-			p.cfg.Logger.Warn("accept", "err", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			pause *= 2
-		}
-	}
 }
 
 // start serves a connection, or closes it if there are too many: before TLS there

@@ -175,7 +175,7 @@ func (s *Session) runAlways(cmd command.Command) error {
 	case command.ID:
 		return s.id(c)
 	}
-	return fmt.Errorf("command %T is not implemented", cmd)
+	return fmt.Errorf("no handler for command %T", cmd)
 }
 
 // runAfter runs a command after login.
