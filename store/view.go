@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"rtls/store/internal/index"
 	"rtls/store/internal/vfs"
@@ -409,29 +408,4 @@ func rowMessage(s *Snapshot, r *row, name string) index.Message {
 func (s *Snapshot) message(i int) index.Message {
 	c, at := s.locate(i)
 	return rowMessage(s, &c.rows[at], c.name(at))
-}
-
-// look is what was last seen of the directories.
-type look struct {
-	new, cur vfs.Stamp     // when they were listed; zero: never, or not whole
-	newAt    time.Time     // by our clock
-	curAt    time.Time     // likewise
-	cost     time.Duration // of listing cur/
-	again    bool          // something was in motion, cur/ has to be listed again
-}
-
-func (l *look) trusted() bool {
-	return !l.again && l.cur != (vfs.Stamp{}) && settled(l.cur, l.curAt)
-}
-
-// settle is more than the granularity of the clock that file systems stamp
-// directories with.
-const settle = 50 * time.Millisecond
-
-// settled says whether a later change must have another stamp than this one, which
-// was read at the time now.
-func settled(s vfs.Stamp, now time.Time) bool {
-	last := max(s.Modified, s.Changed)
-	distance := now.UnixNano() - last
-	return distance > int64(settle) || distance < -int64(settle)
 }

@@ -1,0 +1,121 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// difference is what a listing and the view do not agree on.
+type difference struct {
+	added   []file // of keys that are not known
+	moved   []file // known keys with other names
+	twice   []file // keys that were listed before, by another name
+	left    []file // names in new/ of messages that have one in cur/
+	missing []int  // indexes of messages that were not listed
+	unsure  bool   // cur/ has to be listed again
+}
+
+func (d *difference) any() bool {
+	return len(d.added) > 0 || len(d.moved) > 0 || len(d.twice) > 0 || len(d.missing) > 0
+}
+
+// compare finds the difference. whole says that all names were listed.
+func (v *view) compare(listed []file, whole bool) *difference {
+	d := &difference{}
+	s := v.snap.Load()
+	seen := make([]bool, s.Len())
+	fresh := make(map[Key]bool)
+	for _, f := range listed {
+		key := parseName(f.name).key
+		at, known := v.find(s, key)
+		switch {
+		case !known && fresh[key]:
+			d.twice = append(d.twice, f)
+		case !known:
+			fresh[key] = true
+			d.added = append(d.added, f)
+		case s.is(at, f):
+			seen[at] = true
+		case seen[at]:
+			d.twice = append(d.twice, f)
+		default:
+			// Its usual name may come later in the listing; update tells.
+			d.moved = append(d.moved, f)
+		}
+	}
+	moved := d.moved
+	d.moved = nil
+	for _, f := range moved {
+		at, _ := v.find(s, parseName(f.name).key)
+		if seen[at] {
+			d.twice = append(d.twice, f)
+			continue
+		}
+		seen[at] = true
+		d.moved = append(d.moved, f)
+	}
+	if !whole {
+		return d
+	}
+	for i, ok := range seen {
+		if !ok {
+			d.missing = append(d.missing, i)
+		}
+	}
+	d.unsure = d.any()
+	return d
+}
+
+// at is the file that the view has of a message.
+func (v *view) at(s *Snapshot, i int) file {
+	c, j := s.locate(i)
+	return file{c.name(j), c.rows[j].inNew}
+}
+
+// confirm returns those of the messages that are gone, by the rule above.
+func (v *view) confirm(missing []int) ([]int, error) {
+	s := v.snap.Load()
+	for range 2 {
+		newBefore, curBefore, err := v.stamps()
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		if !settled(newBefore, now) || !settled(curBefore, now) {
+			return nil, nil // too much is going on; another time
+		}
+		listed, err := v.list(true, nil)
+		if err != nil {
+			return nil, err
+		}
+		if listed, err = v.list(false, listed); err != nil {
+			return nil, err
+		}
+		there := make(map[Key]bool, len(listed))
+		for _, f := range listed {
+			there[parseName(f.name).key] = true
+		}
+		missing = slices.DeleteFunc(missing, func(i int) bool {
+			c, j := s.locate(i)
+			return there[c.key(j)]
+		})
+		newAfter, curAfter, err := v.stamps()
+		if err != nil {
+			return nil, err
+		}
+		if newBefore != newAfter || curBefore != curAfter {
+			return nil, nil
+		}
+	}
+	gone := missing[:0]
+	for _, i := range missing {
+		f := v.at(s, i)
+		_, err := v.a.fs.Stat(v.path(f.inNew, f.name))
+		if errors.Is(err, fs.ErrNotExist) {
+			gone = append(gone, i)
+		}
+	}
+	return gone, nil
+}
