@@ -22,10 +22,14 @@ vet:
 
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.
-PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl
+PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
+	getmail6 fetchmail
+
+# These conflict with Postfix; they are unpacked below .peers and run from there.
+PEERS_UNPACKED = exim4-daemon-light opensmtpd
 
 setup:
-	@./internal/e2e/setup.sh $(PEERS)
+	@./internal/e2e/setup.sh $(PEERS) --unpack $(PEERS_UNPACKED)
 
 # Longer than a test that everybody runs may be.
 soak:
