@@ -20,6 +20,10 @@ type Index interface {
 	// what it did is durable when Update returns nil; otherwise none of it has
 	// happened.
 	Update(ctx context.Context, f func(Tx) error) error
+	// UpdateSoon is Update, but what f did need not be durable yet: a crash can
+	// undo it, all of it or nothing, until the next Update. It is for what can be
+	// worked out again.
+	UpdateSoon(ctx context.Context, f func(Tx) error) error
 	Close() error
 }
 
@@ -30,6 +34,8 @@ type Tx interface {
 	Mailbox(object string) (Mailbox, error)
 	// MailboxAt finds the mailbox that was last seen at a directory: ErrNoMailbox.
 	MailboxAt(dir string) (Mailbox, error)
+	// Mailboxes returns all mailboxes, in no order.
+	Mailboxes() ([]Mailbox, error)
 	// PutMailbox writes a mailbox, a new one if it has the ID 0, and returns it
 	// with its ID.
 	PutMailbox(m Mailbox) (Mailbox, error)
@@ -51,6 +57,13 @@ type Tx interface {
 	// TrimLog drops the oldest entries of the log so that about keep stay, and
 	// returns the highest ModSeq that was dropped.
 	TrimLog(id int64, keep int64) (floor uint64, err error)
+
+	// Summaries calls f for what PutSummaries has kept of the messages with UIDs
+	// from low to high, by UID. f must not keep the octets.
+	Summaries(id int64, low, high uint32, f func(uid uint32, summary []byte) error) error
+	// PutSummaries keeps summaries of messages, in place of earlier ones. They go
+	// with their messages; for a UID without a message none is kept.
+	PutSummaries(id int64, summaries []Summary) error
 
 	// NextUIDValidity returns a number above every one it has returned before,
 	// and at least low.
@@ -90,4 +103,11 @@ type Message struct {
 	Size     int64  // octets on the wire
 	Date     int64  // internal date, seconds since 1970
 	Keywords string // sorted, separated by one space
+}
+
+// Summary is what a reader has worked out of a message's octets and does not want to
+// work out again. The index knows nothing of its form.
+type Summary struct {
+	UID    uint32
+	Octets []byte
 }

@@ -4,6 +4,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -15,10 +16,9 @@ import (
 	"rtls/store/internal/index"
 )
 
-// version is the layout of the database, kept in user_version.
-const version = 1
-
-const schema = `
+// layouts are the statements that make each version of the database, kept in
+// user_version, from the one before.
+var layouts = [...]string{`
 CREATE TABLE mailbox (
 	id           INTEGER PRIMARY KEY,
 	object       TEXT NOT NULL UNIQUE,
@@ -60,7 +60,16 @@ CREATE TABLE expunged (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE counter (uidvalidity INTEGER NOT NULL) STRICT;
 INSERT INTO counter VALUES (0);
-`
+`, `
+CREATE TABLE summary (
+	mailbox INTEGER NOT NULL,
+	uid     INTEGER NOT NULL,
+	octets  BLOB NOT NULL,
+	PRIMARY KEY (mailbox, uid)
+) STRICT, WITHOUT ROWID;
+`}
+
+const version = len(layouts)
 
 // DB is an index in a database file.
 type DB struct {
@@ -123,15 +132,13 @@ func (d *DB) init(ctx context.Context) error {
 		if err := tx.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
 			return err
 		}
-		switch found {
-		case version: // somebody else was faster
-			return nil
-		case 0:
-		default:
+		if found < 0 || found > version {
 			return fmt.Errorf("index has version %d, this program knows version %d", found, version)
 		}
-		if _, err := tx.Exec(schema); err != nil {
-			return err
+		for _, layout := range layouts[found:] { // none if somebody else was faster
+			if _, err := tx.Exec(layout); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", version))
 		return err
@@ -153,12 +160,22 @@ func classify(err error) error {
 // Close closes the database.
 func (d *DB) Close() error { return errors.Join(d.db.Close(), d.lock.close()) }
 
+// beginner is a database, or one connection of it.
+type beginner interface {
+	BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error)
+}
+
 func (d *DB) transact(ctx context.Context, f func(*sql.Tx) error) error {
 	if err := d.lock.acquire(ctx); err != nil {
 		return err
 	}
 	defer d.lock.release()
-	t, err := d.db.BeginTx(ctx, nil)
+	return transactOn(ctx, d.db, f)
+}
+
+// transactOn must be called with the lock.
+func transactOn(ctx context.Context, db beginner, f func(*sql.Tx) error) error {
+	t, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -182,6 +199,34 @@ func (d *DB) Update(ctx context.Context, f func(index.Tx) error) error {
 	return ended(ctx, d.transact(ctx, func(t *sql.Tx) error { return f(tx{t}) }))
 }
 
+func (d *DB) UpdateSoon(ctx context.Context, f func(index.Tx) error) error {
+	return ended(ctx, d.transactSoon(ctx, func(t *sql.Tx) error { return f(tx{t}) }))
+}
+
+// transactSoon commits without a flush of the log, which the next commit makes up for.
+func (d *DB) transactSoon(ctx context.Context, f func(*sql.Tx) error) (err error) {
+	if err := d.lock.acquire(ctx); err != nil {
+		return err
+	}
+	defer d.lock.release()
+	c, err := d.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return err
+	}
+	defer func() {
+		// A connection that would go on like this must not be used again.
+		if _, rerr := c.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); rerr != nil {
+			_ = c.Raw(func(any) error { return driver.ErrBadConn })
+			err = errors.Join(err, rerr)
+		}
+	}()
+	return transactOn(ctx, c, f)
+}
+
 // ended tells a context that has ended, which makes all kinds of errors, from the
 // others.
 func ended(ctx context.Context, err error) error {
@@ -196,10 +241,18 @@ type tx struct{ *sql.Tx }
 const columns = `id, object, dir, uidvalidity, uidnext, modseq, log_floor, log_len, recent_from,
 	messages, unseen, deleted, size, deleted_size, cur_modified, cur_changed, cache`
 
-func (t tx) mailbox(where string, arg any) (m index.Mailbox, err error) {
-	err = t.QueryRow("SELECT "+columns+" FROM mailbox WHERE "+where, arg).Scan(
+// scanner is a row, or the current one of several.
+type scanner interface{ Scan(into ...any) error }
+
+func scanMailbox(row scanner) (m index.Mailbox, err error) {
+	err = row.Scan(
 		&m.ID, &m.Object, &m.Dir, &m.UIDValidity, &m.UIDNext, &m.ModSeq, &m.LogFloor, &m.LogLen, &m.RecentFrom,
 		&m.Messages, &m.Unseen, &m.Deleted, &m.Size, &m.DeletedSize, &m.CurModified, &m.CurChanged, &m.Cache)
+	return m, err
+}
+
+func (t tx) mailbox(where string, arg any) (index.Mailbox, error) {
+	m, err := scanMailbox(t.QueryRow("SELECT "+columns+" FROM mailbox WHERE "+where, arg))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = index.ErrNoMailbox
 	}
@@ -210,6 +263,22 @@ func (t tx) Mailbox(object string) (index.Mailbox, error) { return t.mailbox("ob
 
 func (t tx) MailboxAt(dir string) (index.Mailbox, error) {
 	return t.mailbox("dir = ? ORDER BY id DESC LIMIT 1", dir)
+}
+
+func (t tx) Mailboxes() (list []index.Mailbox, err error) {
+	rows, err := t.Query("SELECT " + columns + " FROM mailbox")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		m, err := scanMailbox(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, rows.Err()
 }
 
 func (t tx) PutMailbox(m index.Mailbox) (index.Mailbox, error) {
@@ -228,6 +297,7 @@ func (t tx) DeleteMailbox(id int64) error {
 	for _, statement := range []string{
 		"DELETE FROM message WHERE mailbox = ?",
 		"DELETE FROM expunged WHERE mailbox = ?",
+		"DELETE FROM summary WHERE mailbox = ?",
 		"DELETE FROM mailbox WHERE id = ?",
 	} {
 		if _, err := t.Exec(statement, id); err != nil {
@@ -308,8 +378,16 @@ func (t tx) Expunge(id int64, uids []uint32, modseq uint64) error {
 		return err
 	}
 	defer note.Close()
+	summary, err := t.Prepare("DELETE FROM summary WHERE mailbox = ? AND uid = ?")
+	if err != nil {
+		return err
+	}
+	defer summary.Close()
 	for _, uid := range uids {
 		if _, err := forget.Exec(id, uid); err != nil {
+			return err
+		}
+		if _, err := summary.Exec(id, uid); err != nil {
 			return err
 		}
 		if _, err := note.Exec(id, int64(modseq), uid); err != nil {
@@ -349,6 +427,39 @@ func (t tx) TrimLog(id int64, keep int64) (floor uint64, err error) {
 	}
 	_, err = t.Exec("DELETE FROM expunged WHERE mailbox = ? AND modseq <= ?", id, last)
 	return uint64(last), err
+}
+
+func (t tx) Summaries(id int64, low, high uint32, f func(uint32, []byte) error) error {
+	rows, err := t.Query("SELECT uid, octets FROM summary WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid", id, low, high)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var uid uint32
+		var octets sql.RawBytes
+		if err := rows.Scan(&uid, &octets); err != nil {
+			return err
+		}
+		if err := f(uid, octets); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (t tx) PutSummaries(id int64, summaries []index.Summary) error {
+	s, err := t.Prepare("INSERT OR REPLACE INTO summary (mailbox, uid, octets) SELECT mailbox, uid, ? FROM message WHERE mailbox = ? AND uid = ?")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for _, m := range summaries {
+		if _, err := s.Exec(m.Octets, id, m.UID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t tx) NextUIDValidity(low uint32) (next uint32, err error) {
