@@ -33,6 +33,7 @@ type Options struct {
 	Hostname string           // in file names; default os.Hostname
 	Logger   *slog.Logger     // default: discard
 	Quota    Quota            // default: no limit; see Account.SetQuota
+	Watcher  *Watcher         // stays the caller's; default: one of the account's own
 
 	fs vfs.FS // default vfs.OS
 }
@@ -47,11 +48,12 @@ type Account struct {
 	log   *slog.Logger
 	quota atomic.Pointer[Quota]
 
-	mu      sync.Mutex // guards what follows
-	ix      index.Index
-	views   map[string]*view // open mailboxes, by directory
-	watches *watches
-	closed  bool
+	mu         sync.Mutex // guards what follows
+	ix         index.Index
+	views      map[string]*view // open mailboxes, by directory
+	watcher    *Watcher         // nil until it is needed
+	ownWatcher bool
+	closed     bool
 }
 
 func newAccount(dir string, opt *Options) *Account {
@@ -81,6 +83,8 @@ func newAccount(dir string, opt *Options) *Account {
 		names: newNamer(o.Clock, o.Hostname),
 		log:   o.Logger,
 		views: make(map[string]*view),
+
+		watcher: o.Watcher,
 	}
 	a.SetQuota(o.Quota)
 	return a
@@ -153,11 +157,14 @@ func (a *Account) Close() error {
 		return nil
 	}
 	a.closed = true
-	a.watches.close()
-	if a.ix == nil {
-		return nil
+	var err error
+	if a.ownWatcher {
+		err = a.watcher.Close()
 	}
-	return a.ix.Close()
+	if a.ix == nil {
+		return err
+	}
+	return errors.Join(err, a.ix.Close())
 }
 
 func (a *Account) maildir() string { return filepath.Join(a.dir, "Maildir") }

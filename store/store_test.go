@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -664,29 +663,5 @@ func TestRecent(t *testing.T) {
 	see(t, m)
 	if from := claim(); from != 2 {
 		t.Errorf("third claim from %d", from)
-	}
-}
-
-func TestWatch(t *testing.T) {
-	a := newTestAccount(t)
-	m := openMailbox(t, a, "INBOX")
-	ctx, cancel := context.WithCancel(t.Context())
-	changes := m.Watch(ctx)
-	deliver(t, openTestAccount(t, a.dir), "INBOX", hello, Meta{})
-	for m.Snapshot().Len() == 0 {
-		select {
-		case <-changes:
-			see(t, m)
-		case <-time.After(10 * time.Second):
-			t.Fatal("no word of a message")
-		}
-	}
-	cancel()
-	for open := true; open; {
-		select {
-		case _, open = <-changes:
-		case <-time.After(10 * time.Second):
-			t.Fatal("channel stays open")
-		}
 	}
 }

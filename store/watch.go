@@ -2,16 +2,40 @@ package store
 
 import (
 	"context"
-	"path/filepath"
+	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"rtls/store/internal/inotify"
 )
 
-// pollEvery is how often a watched mailbox is looked at even if the system
-// reports no change: it may be on a file system that never does.
-const pollEvery = 30 * time.Second
+// Watcher has the system report changes in the directories of watched mailboxes.
+// It takes one of the few inotify instances that Linux has for a user, 128 as a
+// rule: a program that has many accounts open hands one Watcher to all of them.
+// The zero value is ready, and takes nothing from the system before it is needed.
+// It is safe for concurrent use.
+//
+// Where the system has no more to give, and on file systems that report nothing,
+// mailboxes are looked at every now and then.
+type Watcher struct {
+	Logger *slog.Logger  // default: discard
+	Poll   time.Duration // how often to look where nothing was reported; default 30 s
+
+	start func() (*inotify.Instance, error) // default inotify.New
+
+	mu      sync.Mutex        // guards what follows
+	in      *inotify.Instance // nil: not needed yet, or not to be had
+	done    chan struct{}     // closed when nothing is reported by in any more
+	closed  bool
+	warned  bool
+	reports map[int]map[*view]int // how many watch, by number of the directory
+}
+
+// watched are the directories that are reported for one call of Mailbox.Watch.
+type watched struct {
+	v    *view
+	dirs [2]int // of new/ and cur/; 0: not reported
+}
 
 // Watch returns a channel that receives a value some time after each change,
 // whoever made it; changes may be merged, and there are values without a change.
@@ -23,17 +47,21 @@ func (m *Mailbox) Watch(ctx context.Context) <-chan struct{} {
 	v.subs[c] = struct{}{}
 	v.subsMu.Unlock()
 	w := v.a.watching()
-	w.add(v)
+	on := &watched{v: v}
+	w.renew(on)
 	// The goroutine ends with ctx, which the caller owns.
 	go func() {
-		poll := time.NewTicker(pollEvery)
+		poll := time.NewTicker(w.every())
 		defer poll.Stop()
 		for {
 			select {
 			case <-poll.C:
+				// The directory may be another one by now, or the system
+				// have something to give again.
+				w.renew(on)
 				notify(c)
 			case <-ctx.Done():
-				w.remove(v)
+				w.end(on)
 				v.subsMu.Lock()
 				delete(v.subs, c)
 				close(c)
@@ -71,105 +99,152 @@ func (a *Account) announce(dir string) {
 	}
 }
 
-// watches has the system report changes in the directories of watched mailboxes.
-type watches struct {
-	a    *Account
-	fs   *fsnotify.Watcher // nil where the system has no more to give: then there is polling
-	done chan struct{}
-
-	mu    sync.Mutex // guards what follows
-	dirs  map[string]*view
-	count map[*view]int
-}
-
-func (a *Account) watching() *watches {
+// watching is the account's Watcher: the one that it was given, or one of its own.
+func (a *Account) watching() *Watcher {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.watches != nil {
-		return a.watches
+	if a.watcher == nil {
+		a.watcher, a.ownWatcher = &Watcher{Logger: a.log}, true
 	}
-	w := &watches{a: a, done: make(chan struct{}), dirs: make(map[string]*view), count: make(map[*view]int)}
-	a.watches = w
-	var err error
-	if w.fs, err = fsnotify.NewWatcher(); err != nil {
-		a.log.Warn("no notice of changes, polling", "dir", a.dir, "every", pollEvery, "err", err)
-		w.fs = nil
-		close(w.done)
-		return w
-	}
-	go w.run() // close waits for it
-	return w
+	return a.watcher
 }
 
-func (w *watches) run() {
+func (w *Watcher) every() time.Duration {
+	if w.Poll > 0 {
+		return w.Poll
+	}
+	return 30 * time.Second
+}
+
+// renew has the directories reported that the mailbox has now.
+func (w *Watcher) renew(on *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ready() {
+		return
+	}
+	for i, sub := range []string{"new", "cur"} {
+		dir, err := w.in.Add(on.v.sub(sub))
+		if err != nil {
+			w.warn(err)
+		}
+		if dir == on.dirs[i] {
+			continue
+		}
+		if dir != 0 {
+			if w.reports[dir] == nil {
+				w.reports[dir] = make(map[*view]int)
+			}
+			w.reports[dir][on.v]++
+		}
+		w.drop(on.v, on.dirs[i])
+		on.dirs[i] = dir
+	}
+}
+
+// ready says whether there is an instance, and makes it. It must be called with mu
+// held.
+func (w *Watcher) ready() bool {
+	if w.closed || w.in != nil {
+		return !w.closed
+	}
+	start := w.start
+	if start == nil {
+		start = inotify.New
+	}
+	in, err := start()
+	if err != nil {
+		w.warn(err)
+		return false
+	}
+	w.in, w.done, w.reports = in, make(chan struct{}), make(map[int]map[*view]int)
+	go w.run(in) // Close waits for it
+	return true
+}
+
+// run passes reports on.
+func (w *Watcher) run(in *inotify.Instance) {
 	defer close(w.done)
-	for {
-		select {
-		case e, ok := <-w.fs.Events:
-			if !ok {
-				return
+	err := in.Run(func(e inotify.Event) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if e.Overflow {
+			w.logger().Warn("too many changes to be told of each: all watched mailboxes are looked at")
+			for _, views := range w.reports {
+				announceAll(views)
 			}
-			w.mu.Lock()
-			v := w.dirs[filepath.Dir(e.Name)]
-			w.mu.Unlock()
-			if v != nil {
-				v.announce()
-			}
-		case err, ok := <-w.fs.Errors:
-			if !ok {
-				return
-			}
-			// Events were lost: everybody looks.
-			w.a.log.Warn("notice of changes", "dir", w.a.dir, "err", err)
-			w.mu.Lock()
-			for _, v := range w.dirs {
-				v.announce()
-			}
-			w.mu.Unlock()
+			return
 		}
+		announceAll(w.reports[e.Watch])
+		if e.Ended {
+			delete(w.reports, e.Watch)
+		}
+	})
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.warn(err)
 	}
 }
 
-func (w *watches) add(v *view) {
+func announceAll(views map[*view]int) {
+	for v := range views {
+		v.announce()
+	}
+}
+
+// end ends the reports of a call of Watch.
+func (w *Watcher) end(on *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.count[v]++
-	if w.fs == nil || w.count[v] > 1 {
+	for _, dir := range on.dirs {
+		w.drop(on.v, dir)
+	}
+}
+
+// drop forgets one watch of a directory. It must be called with mu held.
+func (w *Watcher) drop(v *view, dir int) {
+	views := w.reports[dir]
+	if views[v] > 1 {
+		views[v]--
 		return
 	}
-	for _, dir := range []string{v.sub("new"), v.sub("cur")} {
-		w.dirs[dir] = v
-		if err := w.fs.Add(dir); err != nil {
-			w.a.log.Warn("no notice of changes, polling", "dir", dir, "every", pollEvery, "err", err)
+	if delete(views, v); views != nil && len(views) == 0 {
+		delete(w.reports, dir)
+		if !w.closed {
+			w.in.Remove(dir)
 		}
 	}
 }
 
-func (w *watches) remove(v *view) {
+// warn says once that there is polling. It must be called with mu held.
+func (w *Watcher) warn(err error) {
+	if !w.warned {
+		w.warned = true
+		w.logger().Warn("no notice of changes to some mailboxes, polling", "every", w.every(), "err", err)
+	}
+}
+
+func (w *Watcher) logger() *slog.Logger {
+	if w.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return w.Logger
+}
+
+// Close gives back what the system gave; mailboxes that are still watched are
+// polled from then on.
+func (w *Watcher) Close() error {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.count[v]--
-	if w.count[v] > 0 {
-		return
+	in := w.in
+	if w.closed || in == nil {
+		w.closed = true
+		w.mu.Unlock()
+		return nil
 	}
-	delete(w.count, v)
-	if w.fs == nil {
-		return
-	}
-	for _, dir := range []string{v.sub("new"), v.sub("cur")} {
-		if w.dirs[dir] == v {
-			delete(w.dirs, dir)
-			_ = w.fs.Remove(dir) // fails, as it may, when the directory is gone
-		}
-	}
-}
-
-func (w *watches) close() {
-	if w == nil {
-		return
-	}
-	if w.fs != nil {
-		w.fs.Close()
-	}
+	w.closed = true
+	err := in.Close()
+	w.mu.Unlock()
 	<-w.done
+	return err
 }

@@ -27,7 +27,9 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	s, err := newServer(f, logger)
+	watcher := &store.Watcher{Logger: logger}
+	defer watcher.Close()
+	s, err := newServer(f, logger, watcher)
 	if err != nil {
 		return err
 	}
@@ -41,8 +43,9 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	return s.Serve(ctx, listeners...)
 }
 
-// newServer makes the server, having looked at all that it will need.
-func newServer(f *config.File, logger *slog.Logger) (*server.Server, error) {
+// newServer makes the server, having looked at all that it will need. All accounts
+// use watcher.
+func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*server.Server, error) {
 	if err := checkRoot(f); err != nil {
 		return nil, err
 	}
@@ -59,7 +62,7 @@ func newServer(f *config.File, logger *slog.Logger) (*server.Server, error) {
 		return nil, cli.Errorf(cli.Config, "%w", err).
 			WithHint("cert and key under [imapd] name PEM files that %s can read", name)
 	}
-	accounts := &accounts{config: f, options: &store.Options{Hostname: f.Hostname, Logger: logger}}
+	accounts := &accounts{config: f, options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher}}
 	return &server.Server{
 		Hostname:    f.Hostname,
 		TLS:         tlsConfig,
@@ -137,7 +140,7 @@ func checkConfig(env cli.Env, o *options) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	if _, err := newServer(f, logger); err != nil {
+	if _, err := newServer(f, logger, nil); err != nil {
 		return err
 	}
 	return say(env.Stdout, fmt.Sprintf("%s is right\n", o.config))
