@@ -18,12 +18,18 @@ import (
 	"rtls/store/internal/vfs"
 )
 
-// concurrentEnv makes the test binary a delivering process.
-const concurrentEnv = "RTLS_TEST_DELIVER"
+// processEnv makes the test binary one of the processes that a test runs beside
+// itself: what it does and, behind a colon, what it is told.
+const processEnv = "RTLS_TEST_PROCESS"
+
+var processes = map[string]func(argument string) error{
+	"deliver": deliverForEver,
+	"operate": operate,
+}
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(concurrentEnv); dir != "" {
-		if err := deliverForEver(dir); err != nil {
+	if what, argument, ok := strings.Cut(os.Getenv(processEnv), ":"); ok {
+		if err := processes[what](argument); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -134,7 +140,7 @@ func TestConcurrentMailbox(t *testing.T) {
 	cur := filepath.Join(a.maildir(), "cur")
 	for range seeded {
 		key := a.names.key()
-		name := baseName(key, int64(len(hello)), int64(len(hello)), TagRequire, OriginESMTP) + ":2,"
+		name := baseName(key, sumOfText(hello), TagRequire, OriginESMTP) + ":2,"
 		must(t, os.WriteFile(filepath.Join(cur, name), []byte(hello), 0o600))
 		l.ack(key)
 	}
@@ -272,7 +278,7 @@ func TestConcurrentMailbox(t *testing.T) {
 func startDeliverers(ctx context.Context, t *testing.T, wait *sync.WaitGroup, dir string, l *ledger, n int) {
 	for range n {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), concurrentEnv+"="+dir)
+		cmd.Env = append(os.Environ(), processEnv+"=deliver:"+dir)
 		stdin, err := cmd.StdinPipe()
 		must(t, err)
 		stdout, err := cmd.StdoutPipe()
