@@ -62,7 +62,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 		return nil, cli.Errorf(cli.Config, "%w", err).
 			WithHint("cert and key under [imapd] name PEM files that %s can read", name)
 	}
-	accounts := &accounts{config: f, options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher}}
+	accounts := &accounts{users: auth.NewDirectory(f.Store), options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher}}
 	return &server.Server{
 		Hostname:    f.Hostname,
 		TLS:         tlsConfig,
@@ -74,14 +74,21 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 
 // accounts opens the accounts of users.
 type accounts struct {
-	config  *config.File
+	users   *auth.Directory
 	options *store.Options
 }
 
 // open opens a known user's account, and makes it where there is none: the user may
 // have come into the file by another way than user add.
 func (a *accounts) open(ctx context.Context, user string) (*store.Account, error) {
-	dir := a.config.Store.AccountDir(user)
+	r, ok, err := a.users.Lookup(user)
+	if err != nil {
+		return nil, err
+	}
+	if !ok { // removed since the login
+		return nil, store.ErrNoAccount
+	}
+	dir := r.Dir
 	account, err := store.Open(dir, a.options)
 	if !errors.Is(err, store.ErrNoAccount) {
 		return account, err

@@ -44,7 +44,11 @@ func addUser(ctx context.Context, env cli.Env, o *options) error {
 	if err := auth.ValidPassword(password); err != nil {
 		return cli.Errorf(cli.DataErr, "%w", err)
 	}
-	err = store.Create(f.Store.AccountDir(o.user), &store.Options{Hostname: f.Hostname})
+	dir, err := f.Store.AccountDir(o.user, "")
+	if err != nil {
+		return cli.Errorf(cli.Config, "%w", err)
+	}
+	err = store.Create(dir, &store.Options{Hostname: f.Hostname})
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return cli.Errorf(cli.CantCreate, "%w", err)
 	}

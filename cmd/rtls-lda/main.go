@@ -78,7 +78,7 @@ func newAgent(f *config.File, logger *slog.Logger) *lda.Agent {
 	return lda.New(lda.Config{
 		Hostname:    f.Hostname,
 		Known:       auth.Open(f.Store.Users).Known,
-		AccountDir:  f.Store.AccountDir,
+		AccountDir:  func(user string) string { dir, _ := f.Store.AccountDir(user, ""); return dir },
 		Delimiter:   f.LDA.Delimiter,
 		Logger:      logger,
 		Store:       &store.Options{Hostname: f.Hostname, Logger: logger},

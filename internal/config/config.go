@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,19 +56,14 @@ type Account struct {
 
 // Store says where mail is kept and who has a mailbox.
 type Store struct {
-	Root  string `toml:"root"`  // one directory per account below it
-	Users string `toml:"users"` // passwd file, see rtls-imapd user add
-}
+	Root    string `toml:"root"`    // one directory per account below it
+	Users   string `toml:"users"`   // passwd file, see rtls-imapd user add
+	Account string `toml:"account"` // where an account is, see AccountDir; default ROOT/%u
 
-// LDA configures rtls-lda.
-type LDA struct {
-	Cert      string `toml:"cert"` // for STARTTLS in LMTP
-	Key       string `toml:"key"`
-	Delimiter string `toml:"recipient_delimiter"` // default "+"
-	MaxSize   int64  `toml:"max_size"`            // octets per message in LMTP; default 100 MiB
+	FirstSystemUID int `toml:"first_system_uid"` // the system's users from this uid on have accounts, too; default: none of them
 
-	TrustHeader bool     `toml:"trust_require_tls_esmtp"` // take Require-TLS-ESMTP: yes for REQUIRETLS
-	TrustLocal  []string `toml:"trust_local"`             // users whose processes may say REQUIRETLS without TLS on a Unix socket
+	Quota         Size  `toml:"quota"`          // of each account, in octets; default: none
+	QuotaMessages int64 `toml:"quota_messages"` // of each account; default: none
 }
 
 // IMAPD configures rtls-imapd.
@@ -133,11 +127,11 @@ func parse(path, text string) (*File, error) {
 
 // errorf puts file and line of a key, or of the table it belongs to, in front.
 func (f *File) errorf(key toml.Key, format string, args ...any) error {
-	text := fmt.Sprintf(format, args...)
+	err := fmt.Errorf(format, args...)
 	if f.path == "" {
-		return fmt.Errorf("no configuration file: %s", text)
+		return fmt.Errorf("no configuration file: %w", err)
 	}
-	return fmt.Errorf("%s:%d: %s", f.path, lineOf(f.text, key), text)
+	return fmt.Errorf("%s:%d: %w", f.path, lineOf(f.text, key), err)
 }
 
 func (f *File) checkAccount(a *Account) error {
@@ -203,38 +197,6 @@ func (f *File) Account(name string) (*Account, error) {
 	return nil, nil
 }
 
-// CheckStore makes sure that the store's table is complete.
-func (f *File) CheckStore() error {
-	if f.Store.Root == "" {
-		return f.errorf(toml.Key{"store", "root"}, `[store] has no root; write root = "/var/lib/rtls" under [store]`)
-	}
-	if !filepath.IsAbs(f.Store.Root) {
-		return f.errorf(toml.Key{"store", "root"}, "root is an absolute path, not %q", f.Store.Root)
-	}
-	if f.Store.Users == "" {
-		return f.errorf(toml.Key{"store", "users"}, `[store] has no users; write users = "/etc/rtls/passwd" under [store] and add one with rtls-imapd user add NAME`)
-	}
-	return nil
-}
-
-// CheckLDA makes sure that rtls-lda has what it needs; lmtp says whether it is
-// to serve LMTP, which takes a certificate.
-func (f *File) CheckLDA(lmtp bool) error {
-	if err := f.CheckStore(); err != nil {
-		return err
-	}
-	if len(f.LDA.Delimiter) > 1 {
-		return f.errorf(toml.Key{"lda", "recipient_delimiter"}, "recipient_delimiter is one character, not %q", f.LDA.Delimiter)
-	}
-	if f.LDA.MaxSize < 0 {
-		return f.errorf(toml.Key{"lda", "max_size"}, "max_size is a number of octets, not %d", f.LDA.MaxSize)
-	}
-	if !lmtp {
-		return nil
-	}
-	return f.checkCert("lda", f.LDA.Cert, f.LDA.Key)
-}
-
 // CheckIMAPD makes sure that rtls-imapd has what it needs.
 func (f *File) CheckIMAPD() error {
 	if err := f.CheckStore(); err != nil {
@@ -256,12 +218,6 @@ func (f *File) checkCert(table, cert, key string) error {
 		return f.errorf(toml.Key{table, "key"}, `[%s] has no key; write key = "/etc/rtls/key.pem" under [%s]`, table, table)
 	}
 	return nil
-}
-
-// AccountDir is the directory of a user's account. The name must have passed
-// ValidUser.
-func (s *Store) AccountDir(user string) string {
-	return filepath.Join(s.Root, user)
 }
 
 // ValidUser says whether a name may be a user's: not empty, at most 255 octets,
