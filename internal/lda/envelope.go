@@ -18,6 +18,7 @@ type Envelope struct {
 	Remote     string // where the client is: an address, or "unix"
 	TLS        *tls.ConnectionState
 	Local      bool   // the client is a local process whose user we trust
+	Stranger   bool   // clients have to show certificates, and this one has not
 	RequireTLS bool   // REQUIRETLS was on MAIL, or the command line says so
 	Ret        string // "FULL" or "HDRS": what a report may hold (RFC 3461 section 4.3)
 	EnvID      string // xtext, as received (RFC 3461 section 4.4)
@@ -39,7 +40,7 @@ type Recipient struct {
 // parameter at all, so what it does not say rests on nothing.
 func (e *Envelope) origin() store.Origin {
 	switch {
-	case e.TLS != nil:
+	case e.TLS != nil && !e.Stranger:
 		return store.OriginESMTP
 	case e.Local:
 		return store.OriginLocal
