@@ -458,7 +458,10 @@ func checkCounters(t *testing.T, a *Account, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := see(t, openMailbox(t, a, name))
+	m, err := a.Mailbox(t.Context(), name)
+	must(t, err)
+	s := see(t, m)
+	must(t, m.Close()) // now: the account may not live as long as the test
 	want := Status{Messages: uint32(s.Len()), UIDValidity: s.UIDValidity(), UIDNext: s.UIDNext(), HighestModSeq: s.HighestModSeq()}
 	for i := range s.Len() {
 		m := s.At(i)
