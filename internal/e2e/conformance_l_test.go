@@ -3,7 +3,6 @@ package e2e
 import (
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -78,7 +77,7 @@ func TestConformanceL(t *testing.T) {
 const plainMail = "Subject: hi\r\n\r\nhello\r\n"
 
 func l01(t *testing.T, h *mailHost) {
-	offered := h.mta(t).lhlo()
+	offered := h.mta(t).LHLO()
 	if slices.Contains(offered, "REQUIRETLS") || !slices.Contains(offered, "STARTTLS") {
 		t.Errorf("%q", offered)
 	}
@@ -86,30 +85,30 @@ func l01(t *testing.T, h *mailHost) {
 
 func l02(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
-	if offered := m.startTLS().lhlo(); !slices.Contains(offered, "REQUIRETLS") || slices.Contains(offered, "STARTTLS") {
+	m.LHLO()
+	if offered := m.StartTLS().LHLO(); !slices.Contains(offered, "REQUIRETLS") || slices.Contains(offered, "STARTTLS") {
 		t.Errorf("%q", offered)
 	}
 }
 
 func l03(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
-	m.say("MAIL FROM:<a@example.com> REQUIRETLS", "530 5.7.10 ")
-	m.say("RCPT TO:<alice>", "503 5.5.1 ")
-	m.say("DATA", "503 5.5.1 ")
+	m.LHLO()
+	m.Say("MAIL FROM:<a@example.com> REQUIRETLS", "530 5.7.10 ")
+	m.Say("RCPT TO:<alice>", "503 5.5.1 ")
+	m.Say("DATA", "503 5.5.1 ")
 }
 
 func l04(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
+	m := h.secure(t)
 	for _, params := range []string{"REQUIRETLS=yes", "REQUIRETLS=", "REQUIRETLS REQUIRETLS"} {
-		m.say("MAIL FROM:<a@example.com> "+params, "501 5.5.4 ")
-		m.say("RCPT TO:<alice>", "503 5.5.1 ")
+		m.Say("MAIL FROM:<a@example.com> "+params, "501 5.5.4 ")
+		m.Say("RCPT TO:<alice>", "503 5.5.1 ")
 	}
 }
 
 func l05(t *testing.T, h *mailHost) {
-	h.mta(t).secure().deliver("<a@example.com> rEquirEtls", plainMail, "<alice>")
+	h.secure(t).Deliver("<a@example.com> rEquirEtls", plainMail, "<alice>")
 	if got := h.one(t, "alice").tag; got != "require/esmtp" {
 		t.Error(got)
 	}
@@ -120,20 +119,20 @@ func l06(t *testing.T, h *mailHost) {
 	// for SMTPUTF8 (RFC 6531 section 3.4).
 	line := "<" + strings.Repeat("a", 64) + "@" + strings.Repeat("bbb.", 60) + "example> SIZE=1 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=" + strings.Repeat("e", 100) + " REQUIRETLS"
 	line += strings.Repeat(" ", 512+11+500+10-len("MAIL FROM:")-len(line)-2)
-	h.mta(t).secure().deliver(line, plainMail, "<alice>")
+	h.secure(t).Deliver(line, plainMail, "<alice>")
 	if got := h.one(t, "alice").tag; got != "require/esmtp" {
 		t.Error(got)
 	}
 }
 
 func l07(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
-	m.say("MAIL FROM:<first@example.com> REQUIRETLS", "250")
-	m.say("RCPT TO:<alice>", "250")
-	m.say("MAIL FROM:<second@example.com>", "503 5.5.1 ")
-	m.say("RCPT TO:<bob>", "250")
-	m.say("DATA", "354")
-	m.say(plainMail+".", "250 2.0.0 ", "250 2.0.0 ")
+	m := h.secure(t)
+	m.Say("MAIL FROM:<first@example.com> REQUIRETLS", "250")
+	m.Say("RCPT TO:<alice>", "250")
+	m.Say("MAIL FROM:<second@example.com>", "503 5.5.1 ")
+	m.Say("RCPT TO:<bob>", "250")
+	m.Say("DATA", "354")
+	m.Say(plainMail+".", "250 2.0.0 ", "250 2.0.0 ")
 	for _, user := range []string{"alice", "bob"} {
 		if got := h.one(t, user); got.tag != "require/esmtp" || !strings.HasPrefix(got.raw, "Return-Path: <first@example.com>\r\n") {
 			t.Errorf("%s has %s\n%s", user, got.tag, got.raw)
@@ -142,30 +141,30 @@ func l07(t *testing.T, h *mailHost) {
 }
 
 func l08(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
+	m := h.secure(t)
 	forget := []func(){
-		func() { m.say("RSET", "250") },
-		func() { m.lhlo() },
+		func() { m.Say("RSET", "250") },
+		func() { m.LHLO() },
 		func() { // a transaction that was begun with the tag and came to its end
-			m.say("RCPT TO:<bob>", "250")
-			m.say("DATA", "354")
-			m.say(plainMail+".", "250 2.0.0 ")
+			m.Say("RCPT TO:<bob>", "250")
+			m.Say("DATA", "354")
+			m.Say(plainMail+".", "250 2.0.0 ")
 		},
 	}
 	for _, f := range forget {
-		m.say("MAIL FROM:<a@example.com> REQUIRETLS", "250")
+		m.Say("MAIL FROM:<a@example.com> REQUIRETLS", "250")
 		f()
-		m.deliver("<a@example.com>", plainMail, "<alice>")
+		m.Deliver("<a@example.com>", plainMail, "<alice>")
 	}
 	// What was said before STARTTLS is as if it had not been.
 	m = h.mta(t)
-	m.lhlo()
-	m.say("MAIL FROM:<a@example.com>", "250")
-	m.startTLS()
-	m.say("RCPT TO:<alice>", "503 5.5.1 ")
-	m.lhlo()
-	m.say("RCPT TO:<alice>", "503 5.5.1 ")
-	m.deliver("<a@example.com>", plainMail, "<alice>")
+	m.LHLO()
+	m.Say("MAIL FROM:<a@example.com>", "250")
+	m.StartTLS()
+	m.Say("RCPT TO:<alice>", "503 5.5.1 ")
+	m.LHLO()
+	m.Say("RCPT TO:<alice>", "503 5.5.1 ")
+	m.Deliver("<a@example.com>", plainMail, "<alice>")
 	all := h.mail(t, "alice", "INBOX")
 	if len(all) != len(forget)+1 {
 		t.Errorf("%d messages", len(all))
@@ -178,7 +177,7 @@ func l08(t *testing.T, h *mailHost) {
 }
 
 func l09(t *testing.T, h *mailHost) {
-	h.mta(t).secure().deliver("<a@example.com> REQUIRETLS", plainMail, "<alice@example.org>", "<bob@example.org>", "<carol@example.org>")
+	h.secure(t).Deliver("<a@example.com> REQUIRETLS", plainMail, "<alice@example.org>", "<bob@example.org>", "<carol@example.org>")
 	for _, user := range []string{"alice", "bob", "carol@example.org"} {
 		if got := h.one(t, user).tag; got != "require/esmtp" {
 			t.Errorf("%s has %s", user, got)
@@ -187,21 +186,21 @@ func l09(t *testing.T, h *mailHost) {
 }
 
 func l11(t *testing.T, h *mailHost) {
-	h.mta(t).secure().deliver("<a@example.com>", "TLS-Required: No\r\n"+plainMail, "<alice>")
+	h.secure(t).Deliver("<a@example.com>", "TLS-Required: No\r\n"+plainMail, "<alice>")
 	if got := h.one(t, "alice").tag; got != "optional/header" {
 		t.Error(got)
 	}
 }
 
 func l12(t *testing.T, h *mailHost) {
-	h.mta(t).secure().deliver("<a@example.com> REQUIRETLS", "TLS-Required: No\r\n"+plainMail, "<alice>")
+	h.secure(t).Deliver("<a@example.com> REQUIRETLS", "TLS-Required: No\r\n"+plainMail, "<alice>")
 	if got := h.one(t, "alice"); got.tag != "require/esmtp" || !strings.HasSuffix(got.raw, "\r\nTLS-Required: No\r\n"+plainMail) {
 		t.Errorf("%s\n%s", got.tag, got.raw)
 	}
 }
 
 func l13(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
+	m := h.secure(t)
 	for head, want := range map[string]string{
 		"TLS-Required: maybe\r\n":                       "none/esmtp",
 		"TLS-Required: No\r\nTLS-Required: No\r\n":      "none/esmtp",
@@ -211,7 +210,7 @@ func l13(t *testing.T, h *mailHost) {
 		"Subject: x\r\n\r\n--b\r\nTLS-Required: No\r\n": "none/esmtp",
 	} {
 		before := len(h.tags(t, "alice"))
-		m.deliver("<a@example.com>", head+plainMail, "<alice>")
+		m.Deliver("<a@example.com>", head+plainMail, "<alice>")
 		if got := h.tags(t, "alice"); len(got) != before+1 || got[before] != want {
 			t.Errorf("%q became %v", head, got)
 		}
@@ -227,7 +226,7 @@ func l13(t *testing.T, h *mailHost) {
 		if !ok {
 			continue
 		}
-		m.deliver("<a@example.com>", dotted(string(message.Raw)), "<bob>")
+		m.Deliver("<a@example.com>", dotted(string(message.Raw)), "<bob>")
 		if got := h.tags(t, "bob"); got[len(got)-1] != want {
 			t.Errorf("%s has %v, want %s", message.Name, got[len(got)-1], want)
 		}
@@ -306,60 +305,60 @@ func l15(t *testing.T, h *mailHost) {
 
 func l16(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.say("EHLO relay.example.com", "500 5.5.1 ")
-	m.say("HELO relay.example.com", "500 5.5.1 ")
-	m.say("MAIL FROM:<>", "503 5.5.1 ")
-	m.lhlo()
+	m.Say("EHLO relay.example.com", "500 5.5.1 ")
+	m.Say("HELO relay.example.com", "500 5.5.1 ")
+	m.Say("MAIL FROM:<>", "503 5.5.1 ")
+	m.LHLO()
 }
 
 func l17(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
-	m.say("DATA", "503 5.5.1 ")
-	m.say("MAIL FROM:<>", "250")
-	m.say("DATA", "503 5.5.1 ")
-	m.say("RCPT TO:<mallory>", "550 5.1.1 ")
-	m.say("DATA", "503 5.5.1 ")
+	m.LHLO()
+	m.Say("DATA", "503 5.5.1 ")
+	m.Say("MAIL FROM:<>", "250")
+	m.Say("DATA", "503 5.5.1 ")
+	m.Say("RCPT TO:<mallory>", "550 5.1.1 ")
+	m.Say("DATA", "503 5.5.1 ")
 }
 
 func l18(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
-	m.say("MAIL FROM:<>", "250")
-	m.say("RCPT TO:<alice>", "250")
-	m.say("RCPT TO:<mallory>", "550")
-	m.say("RCPT TO:<loop@example.org>", "550")
-	m.say("RCPT TO:<carol@example.org>", "250")
-	m.say("RCPT TO:<alice>", "250")
-	m.say("DATA", "354")
+	m.LHLO()
+	m.Say("MAIL FROM:<>", "250")
+	m.Say("RCPT TO:<alice>", "250")
+	m.Say("RCPT TO:<mallory>", "550")
+	m.Say("RCPT TO:<loop@example.org>", "550")
+	m.Say("RCPT TO:<carol@example.org>", "250")
+	m.Say("RCPT TO:<alice>", "250")
+	m.Say("DATA", "354")
 	// The second of the accepted three has had this message before.
-	m.say("Received: by x\r\nDelivered-To: carol@example.org\r\n"+plainMail+".", "250 2.0.0 ", "554 5.4.6 ", "250 2.0.0 ")
-	m.say("NOOP", "250 2.0.0 ok")
+	m.Say("Received: by x\r\nDelivered-To: carol@example.org\r\n"+plainMail+".", "250 2.0.0 ", "554 5.4.6 ", "250 2.0.0 ")
+	m.Say("NOOP", "250 2.0.0 ok")
 	h.one(t, "alice") // who gets one copy
 }
 
 func l20(t *testing.T, h *mailHost) {
 	m := h.mta(t)
 	one := "MAIL FROM:<a@example.com>\r\nRCPT TO:<alice>\r\nRCPT TO:<mallory>\r\nDATA\r\n" + plainMail + ".\r\n"
-	m.write("LHLO relay.example.com\r\n" + one + one + "QUIT\r\n")
-	m.expect("250 ", "250 2.1.0", "250 2.1.5", "550 5.1.1", "354", "250 2.0.0", "250 2.1.0", "250 2.1.5", "550 5.1.1", "354", "250 2.0.0", "221 2.0.0")
-	m.closed()
+	m.Write("LHLO relay.example.com\r\n" + one + one + "QUIT\r\n")
+	m.Expect("250 ", "250 2.1.0", "250 2.1.5", "550 5.1.1", "354", "250 2.0.0", "250 2.1.0", "250 2.1.5", "550 5.1.1", "354", "250 2.0.0", "221 2.0.0")
+	m.Closed()
 	if n := h.delivered("alice"); n != 2 {
 		t.Errorf("%d messages", n)
 	}
 }
 
 func l21(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
-	m.all.Reset()
+	m := h.secure(t)
+	m.Said.Reset()
 	for _, line := range []string{
 		"NOOP", "HELP", "VRFY x", "EXPN x", "EHLO x", "STARTTLS", "MAIL", "MAIL FROM:<> X=1", "MAIL FROM:<>", "MAIL FROM:<>",
 		"RCPT TO:<mallory>", "RCPT TO:<alice>", "DATA x", "BDAT 3\r\nx", "DATA", "BDAT 3 LAST\r\nx", "RSET", "DATA", "QUIT",
 	} {
-		m.say(line, "")
+		m.Say(line, "")
 	}
-	_, _ = io.ReadAll(m.r)
-	for line := range strings.Lines(m.all.String()) {
+	_, _ = m.Rest()
+	for line := range strings.Lines(m.Said.String()) {
 		if !regexp.MustCompile(`^([245])[0-9][0-9] ([245])\.[0-9]\.[0-9]{1,2} .+\r\n$`).MatchString(line) || line[0] != line[4] {
 			t.Errorf("%q", line)
 		}
@@ -415,13 +414,13 @@ func l23(t *testing.T, h *mailHost) {
 		killed := newMailHostAgain(h, fmt.Sprint("lmtp", i))
 		p := killed.serve(t)
 		m := killed.mta(t)
-		m.lhlo()
-		m.say("MAIL FROM:<>", "250")
-		m.say("RCPT TO:<alice>", "250")
-		m.say("DATA", "354")
-		m.write(fmt.Sprintf("Subject: %d\r\n\r\n%s.\r\n", i, body))
+		m.LHLO()
+		m.Say("MAIL FROM:<>", "250")
+		m.Say("RCPT TO:<alice>", "250")
+		m.Say("DATA", "354")
+		m.Write(fmt.Sprintf("Subject: %d\r\n\r\n%s.\r\n", i, body))
 		time.AfterFunc(time.Duration(i)*time.Millisecond, func() { _ = p.cmd.Process.Kill() })
-		if line, err := m.r.ReadString('\n'); err == nil && strings.HasPrefix(line, "250 ") {
+		if reply, err := m.Read(); err == nil && strings.HasPrefix(reply[0], "250 ") {
 			acknowledged++
 			if !slices.ContainsFunc(h.mail(t, "alice", "INBOX"), func(s storedMail) bool {
 				return strings.Contains(s.raw, fmt.Sprintf("Subject: %d\r\n", i))
@@ -471,8 +470,8 @@ func l25(t *testing.T, h *mailHost) {
 	h = newMailHostAgain(h, "lmtp2")
 	h.serve(t, "tcp:0.0.0.0:"+port)
 	near := h.mtaOn(t, "tcp", "127.0.0.1:"+port)
-	near.lhlo()
-	near.deliver("<>", plainMail, "<alice>")
+	near.LHLO()
+	near.Deliver("<>", plainMail, "<alice>")
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		t.Fatal(err)
@@ -483,11 +482,11 @@ func l25(t *testing.T, h *mailHost) {
 			continue
 		}
 		far := h.mtaOn(t, "tcp", net.JoinHostPort(ip.String(), port))
-		far.lhlo()
-		far.say("MAIL FROM:<>", "530 5.7.10 ")
-		far.say("RCPT TO:<alice>", "503 ")
-		far.startTLS().lhlo()
-		far.deliver("<>", plainMail, "<bob>")
+		far.LHLO()
+		far.Say("MAIL FROM:<>", "530 5.7.10 ")
+		far.Say("RCPT TO:<alice>", "503 ")
+		far.StartTLS().LHLO()
+		far.Deliver("<>", plainMail, "<bob>")
 		h.one(t, "bob")
 		return
 	}
@@ -496,11 +495,11 @@ func l25(t *testing.T, h *mailHost) {
 
 func l26(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
+	m.LHLO()
 	old := "Return-Path: <old@example.net>\r\nSubject: hi\r\nreturn-path:\r\n <older@example.net>\r\n\r\nReturn-Path: <body@example.net>\r\n"
 	for _, sender := range []string{"<>", "<a@example.com>", `<"a b"@example.com>`, "<-a@example.com>", "<jürgen@exämple.com> SMTPUTF8"} {
 		before := h.delivered("alice")
-		m.deliver(sender, old, "<alice>")
+		m.Deliver(sender, old, "<alice>")
 		path, _, _ := strings.Cut(sender, " SMTP")
 		all := h.mail(t, "alice", "INBOX")
 		got := all[len(all)-1].raw
@@ -514,12 +513,12 @@ func l26(t *testing.T, h *mailHost) {
 
 func l27(t *testing.T, h *mailHost) {
 	clear := h.mta(t)
-	clear.lhlo()
-	clear.deliver("<a@example.com>", plainMail, "<alice>")
-	clear.deliver("<ä@example.com> SMTPUTF8", plainMail, "<bob>")
-	secure := h.mta(t).secure()
-	secure.deliver("<a@example.com>", plainMail, "<carol@example.org>")
-	secure.deliver("<ä@example.com> SMTPUTF8", plainMail, "<alice+x@example.org>")
+	clear.LHLO()
+	clear.Deliver("<a@example.com>", plainMail, "<alice>")
+	clear.Deliver("<ä@example.com> SMTPUTF8", plainMail, "<bob>")
+	secure := h.secure(t)
+	secure.Deliver("<a@example.com>", plainMail, "<carol@example.org>")
+	secure.Deliver("<ä@example.com> SMTPUTF8", plainMail, "<alice+x@example.org>")
 	alice := h.mail(t, "alice", "INBOX")
 	for _, tc := range []struct{ raw, with, rcpt string }{
 		{alice[0].raw, "LMTP", "alice"},
@@ -538,9 +537,9 @@ func l27(t *testing.T, h *mailHost) {
 var suites = regexp.MustCompile(`\r\n\ttls (TLS_AES_(128|256)_GCM_SHA(256|384)|TLS_CHACHA20_POLY1305_SHA256)\r\n\t; `)
 
 func l28(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
-	m.deliver("<a@example.com> REQUIRETLS", plainMail, "<alice>")
-	m.deliver("<a@example.com>", plainMail, "<bob>")
+	m := h.secure(t)
+	m.Deliver("<a@example.com> REQUIRETLS", plainMail, "<alice>")
+	m.Deliver("<a@example.com>", plainMail, "<bob>")
 	tagged, plain := h.one(t, "alice").raw, h.one(t, "bob").raw
 	if !suites.MatchString(tagged) || !suites.MatchString(plain) {
 		t.Errorf("no tls clause:\n%s\n%s", tagged, plain)
@@ -553,8 +552,8 @@ func l28(t *testing.T, h *mailHost) {
 func l29(t *testing.T, h *mailHost) {
 	trace := "Received: from x (x [192.0.2.9])\r\n  by\ty with ESMTP\t; Tue, 24 Nov 2026 12:00:00 +0000 \r\nReceived: (qmail 1 invoked)\r\nX-Received: z\r\n"
 	m := h.mta(t)
-	m.lhlo()
-	m.deliver("<>", trace+plainMail, "<alice>")
+	m.LHLO()
+	m.Deliver("<>", trace+plainMail, "<alice>")
 	if got := h.one(t, "alice").raw; !strings.HasSuffix(got, "\r\n"+trace+plainMail) {
 		t.Error(got)
 	}
@@ -562,18 +561,18 @@ func l29(t *testing.T, h *mailHost) {
 
 func l30(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
-	m.deliver("<>", plainMail, "<alice+x@example.org>", "<bob@example.org>")
+	m.LHLO()
+	m.Deliver("<>", plainMail, "<alice+x@example.org>", "<bob@example.org>")
 	for user, address := range map[string]string{"alice": "alice+x@example.org", "bob": "bob@example.org"} {
 		got := h.one(t, user).raw
 		if strings.Count(got, "\r\nDelivered-To: ") != 1 || !strings.Contains(got, "\r\nDelivered-To: "+address+"\r\n") {
 			t.Error(got)
 		}
 		// Sent on, it comes back.
-		m.say("MAIL FROM:<>", "250")
-		m.say("RCPT TO:<"+address+">", "250")
-		m.say("DATA", "354")
-		m.say("Received: by relay.example.com\r\n"+got+".", "554 5.4.6 ")
+		m.Say("MAIL FROM:<>", "250")
+		m.Say("RCPT TO:<"+address+">", "250")
+		m.Say("DATA", "354")
+		m.Say("Received: by relay.example.com\r\n"+got+".", "554 5.4.6 ")
 		if r := h.lda(t, "Received: by relay.example.com\r\n"+got, "-d", user, "-a", address); r.code != 65 || !strings.HasPrefix(r.stdout, "5.4.6 ") {
 			t.Errorf("%+v", r)
 		}
@@ -582,19 +581,19 @@ func l30(t *testing.T, h *mailHost) {
 }
 
 func l31(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
+	m := h.secure(t)
 	n := 0
 	for _, message := range corpus(t) {
 		wire := withCRLF(message.Raw)
 		if !strings.HasSuffix(string(wire), "\r\n") {
 			wire = append(wire, "\r\n"...)
 		}
-		m.deliver("<a@example.com> BODY=8BITMIME", dotted(string(message.Raw)), "<alice>")
+		m.Deliver("<a@example.com> BODY=8BITMIME", dotted(string(message.Raw)), "<alice>")
 		// Chunks keep even what has no lines.
-		m.say("MAIL FROM:<a@example.com>", "250")
-		m.say("RCPT TO:<bob>", "250")
-		m.write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(message.Raw), message.Raw))
-		m.expect("250 2.0.0 ")
+		m.Say("MAIL FROM:<a@example.com>", "250")
+		m.Say("RCPT TO:<bob>", "250")
+		m.Write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(message.Raw), message.Raw))
+		m.Expect("250 2.0.0 ")
 		n++
 		for user, want := range map[string]string{"alice": string(wire), "bob": string(message.Raw)} {
 			if got := h.newest(t, user); !strings.HasSuffix(got, withoutTrace(want)) {
@@ -639,15 +638,15 @@ func withoutTrace(message string) string {
 
 func l32(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
+	m.LHLO()
 	evil := "MAIL FROM:<evil@example.net>\r\nRCPT TO:<bob>\r\nDATA\r\nevil"
 	for _, end := range []string{"\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r.\r\n", "\r\n.\r", "\r\n\x00.\r\n"} {
 		message := "Subject: hi\r\n\r\nhello" + end + evil + "\r\n"
-		m.say("MAIL FROM:<>", "250")
-		m.say("RCPT TO:<alice>", "250")
-		m.say("DATA", "354")
-		m.write(message + ".\r\n")
-		m.expect("250 2.0.0 ")
+		m.Say("MAIL FROM:<>", "250")
+		m.Say("RCPT TO:<alice>", "250")
+		m.Say("DATA", "354")
+		m.Write(message + ".\r\n")
+		m.Expect("250 2.0.0 ")
 		want := strings.ReplaceAll(message, "\r\n.", "\r\n")
 		if got := h.newest(t, "alice"); !strings.HasSuffix(got, want) {
 			t.Errorf("%q became %q", message, got)
@@ -657,13 +656,13 @@ func l32(t *testing.T, h *mailHost) {
 		t.Error("a message was smuggled in")
 	}
 	// This one is the end, whatever the carriage return before it means.
-	m.deliver("<>", "Subject: hi\r\n\r\nhello\r\r\n", "<alice>")
-	m.say("NOOP", "250 2.0.0 ok")
+	m.Deliver("<>", "Subject: hi\r\n\r\nhello\r\r\n", "<alice>")
+	m.Say("NOOP", "250 2.0.0 ok")
 }
 
 func l33(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	if !slices.Contains(m.lhlo(), "CHUNKING") {
+	if !slices.Contains(m.LHLO(), "CHUNKING") {
 		t.Fatal("CHUNKING is not offered")
 	}
 	// One reply for a chunk, one for each recipient at the end, whatever becomes of
@@ -672,44 +671,44 @@ func l33(t *testing.T, h *mailHost) {
 		t.Fatal(err)
 	}
 	head, rest := "Received: by x\r\n", "Delivered-To: carol@example.org\r\n"+plainMail
-	m.say("MAIL FROM:<>", "250")
+	m.Say("MAIL FROM:<>", "250")
 	for _, r := range []string{"alice", "bob", "carol@example.org"} {
-		m.say("RCPT TO:<"+r+">", "250")
+		m.Say("RCPT TO:<"+r+">", "250")
 	}
-	m.write(fmt.Sprintf("BDAT %d\r\n%s", len(head), head))
-	m.expect("250 2.0.0 ")
-	m.write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(rest), rest))
-	m.expect("250 2.0.0 ", "451 4.3.0 ", "554 5.4.6 ")
-	m.say("NOOP", "250 2.0.0 ok")
+	m.Write(fmt.Sprintf("BDAT %d\r\n%s", len(head), head))
+	m.Expect("250 2.0.0 ")
+	m.Write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(rest), rest))
+	m.Expect("250 2.0.0 ", "451 4.3.0 ", "554 5.4.6 ")
+	m.Say("NOOP", "250 2.0.0 ok")
 	// None without a recipient.
-	m.say("MAIL FROM:<>", "250")
-	m.say("RCPT TO:<mallory>", "550")
-	m.write("BDAT 3 LAST\r\nx\r\n")
-	m.say("NOOP", "250 2.0.0 ok")
-	m.say("RCPT TO:<alice>", "503 5.5.1 ")
+	m.Say("MAIL FROM:<>", "250")
+	m.Say("RCPT TO:<mallory>", "550")
+	m.Write("BDAT 3 LAST\r\nx\r\n")
+	m.Say("NOOP", "250 2.0.0 ok")
+	m.Say("RCPT TO:<alice>", "503 5.5.1 ")
 	// Nor one chunk too many of a message that is too large.
 	small := newMailHost(t, t.TempDir(), "max_size = 10")
 	small.serve(t)
 	m = small.mta(t)
-	m.lhlo()
-	m.say("MAIL FROM:<>", "250")
-	m.say("RCPT TO:<alice>", "250")
-	m.say("RCPT TO:<bob>", "250")
-	m.write("BDAT 11\r\nhello hello")
-	m.expect("250 2.0.0 ")
-	m.write("BDAT 0 LAST\r\n")
-	m.expect("552 5.3.4 ", "552 5.3.4 ")
-	m.say("NOOP", "250 2.0.0 ok")
+	m.LHLO()
+	m.Say("MAIL FROM:<>", "250")
+	m.Say("RCPT TO:<alice>", "250")
+	m.Say("RCPT TO:<bob>", "250")
+	m.Write("BDAT 11\r\nhello hello")
+	m.Expect("250 2.0.0 ")
+	m.Write("BDAT 0 LAST\r\n")
+	m.Expect("552 5.3.4 ", "552 5.3.4 ")
+	m.Say("NOOP", "250 2.0.0 ok")
 }
 
 func l34(t *testing.T, h *mailHost) {
-	m := h.mta(t).secure()
+	m := h.secure(t)
 	for i, tc := range []struct{ params, want string }{
 		{"RET=FULL ENVID=QQ314159", "RTLS-Delivery: tag=none; origin=esmtp; ret=FULL;\r\n\tenvid=QQ314159; notify=NEVER;\r\n\torcpt=rfc822;info@example.org;\r\n\ttls=TLSv1.3; cipher="},
 		{"RET=FULL ENVID=QQ314159 REQUIRETLS", "RTLS-Delivery: tag=require; origin=esmtp; ret=HDRS;\r\n\tenvid=QQ314159; notify=NEVER;\r\n\torcpt=rfc822;info@example.org;\r\n\ttls=TLSv1.3; cipher="},
 		{"REQUIRETLS", "RTLS-Delivery: tag=require; origin=esmtp; ret=HDRS;\r\n\tnotify=NEVER;"},
 	} {
-		m.deliver("<a@example.com> "+tc.params, plainMail, "<alice> NOTIFY=NEVER ORCPT=rfc822;info@example.org")
+		m.Deliver("<a@example.com> "+tc.params, plainMail, "<alice> NOTIFY=NEVER ORCPT=rfc822;info@example.org")
 		if got := h.mail(t, "alice", "INBOX")[i].raw; !strings.Contains(got, "\r\n"+tc.want) {
 			t.Errorf("%s:\n%s", tc.params, got)
 		}
@@ -718,41 +717,37 @@ func l34(t *testing.T, h *mailHost) {
 
 func l35(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
+	m.LHLO()
 	for _, params := range []string{"RET=ALL", "RET=", "RET", "RET=FULL RET=HDRS", "ENVID=a+2", "ENVID=a=b", "ENVID=a ENVID=b", "ENVID=", "ENVID=" + strings.Repeat("x", 101)} {
-		m.say("MAIL FROM:<> "+params, "501 5.5.4 ")
+		m.Say("MAIL FROM:<> "+params, "501 5.5.4 ")
 	}
-	m.say("MAIL FROM:<> RET=full ENVID=a+2Bb+3D", "250")
+	m.Say("MAIL FROM:<> RET=full ENVID=a+2Bb+3D", "250")
 	for _, params := range []string{"NOTIFY=", "NOTIFY=NEVER,SUCCESS", "NOTIFY=DELAY,DELAY", "NOTIFY=ALWAYS", "NOTIFY=NEVER NOTIFY=DELAY", "ORCPT=a@example.org", "ORCPT=rfc822;", "ORCPT=rfc822;a+zz", "ORCPT=rfc822;a ORCPT=rfc822;b", "ORCPT=rfc822;" + strings.Repeat("x", 500)} {
-		m.say("RCPT TO:<alice> "+params, "501 5.5.4 ")
+		m.Say("RCPT TO:<alice> "+params, "501 5.5.4 ")
 	}
-	m.say("RCPT TO:<alice> NOTIFY=success,DELAY,Failure ORCPT=rfc822;a+2Bb@example.org", "250")
+	m.Say("RCPT TO:<alice> NOTIFY=success,DELAY,Failure ORCPT=rfc822;a+2Bb@example.org", "250")
 }
 
 func l36(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
-	m.write("STARTTLS\r\nLHLO evil.example.net\r\nMAIL FROM:<evil@example.net>\r\nRCPT TO:<alice>\r\n")
-	m.expect("220 2.0.0")
-	conn := tls.Client(m.conn, &tls.Config{RootCAs: m.ca.Pool(), ServerName: "mx.example.org"})
-	if err := conn.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	m.use(conn)
-	m.say("DATA", "503 5.5.1 ")
-	m.say("MAIL FROM:<a@example.com>", "503 5.5.1 ") // no LHLO counted
-	m.lhlo()
-	m.say("RCPT TO:<alice>", "503 5.5.1 ")
+	m.LHLO()
+	m.Write("STARTTLS\r\nLHLO evil.example.net\r\nMAIL FROM:<evil@example.net>\r\nRCPT TO:<alice>\r\n")
+	m.Expect("220 2.0.0")
+	m.Handshake()
+	m.Say("DATA", "503 5.5.1 ")
+	m.Say("MAIL FROM:<a@example.com>", "503 5.5.1 ") // no LHLO counted
+	m.LHLO()
+	m.Say("RCPT TO:<alice>", "503 5.5.1 ")
 }
 
 func l37(t *testing.T, h *mailHost) {
 	m := h.mta(t)
-	m.lhlo()
-	m.say("STARTTLS", "220 2.0.0")
-	m.all.Reset()
-	m.write("MAIL FROM:<a@example.com>\r\nRCPT TO:<alice>\r\nDATA\r\n" + plainMail + ".\r\n")
-	_, _ = io.ReadAll(m.r) // an alert of TLS, then the end or a reset
-	if said := m.all.String(); regexp.MustCompile(`(?m)^[2345]\d\d `).MatchString(said) || h.delivered("alice") > 0 {
+	m.LHLO()
+	m.Say("STARTTLS", "220 2.0.0")
+	m.Said.Reset()
+	m.Write("MAIL FROM:<a@example.com>\r\nRCPT TO:<alice>\r\nDATA\r\n" + plainMail + ".\r\n")
+	_, _ = m.Rest() // an alert of TLS, then the end or a reset
+	if said := m.Said.String(); regexp.MustCompile(`(?m)^[2345]\d\d `).MatchString(said) || h.delivered("alice") > 0 {
 		t.Errorf("the session went on: %q", said)
 	}
 }
@@ -760,9 +755,9 @@ func l37(t *testing.T, h *mailHost) {
 func l38(t *testing.T, h *mailHost) {
 	for version, ok := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
 		m := h.mta(t)
-		m.lhlo()
-		m.say("STARTTLS", "220 2.0.0")
-		conn := tls.Client(m.conn, &tls.Config{RootCAs: m.ca.Pool(), ServerName: "mx.example.org", MinVersion: version, MaxVersion: version})
+		m.LHLO()
+		m.Say("STARTTLS", "220 2.0.0")
+		conn := tls.Client(m.Conn, &tls.Config{RootCAs: h.ca.Pool(), ServerName: "mx.example.org", MinVersion: version, MaxVersion: version})
 		if err := conn.Handshake(); (err == nil) != ok {
 			t.Errorf("%s: %v", tls.VersionName(version), err)
 		}
@@ -817,10 +812,10 @@ func l41(t *testing.T, _ *mailHost) {
 		other = "root"
 	}
 	m := serveTrusting(t, other).mta(t)
-	if slices.Contains(m.lhlo(), "REQUIRETLS") {
+	if slices.Contains(m.LHLO(), "REQUIRETLS") {
 		t.Error("REQUIRETLS is offered to a user who is not trusted")
 	}
-	m.say("MAIL FROM:<a@example.com> REQUIRETLS", "530 5.7.10 ")
+	m.Say("MAIL FROM:<a@example.com> REQUIRETLS", "530 5.7.10 ")
 }
 
 func l42(t *testing.T, _ *mailHost) {
@@ -830,17 +825,17 @@ func l42(t *testing.T, _ *mailHost) {
 	}
 	h := serveTrusting(t, me.Username)
 	m := h.mta(t)
-	if !slices.Contains(m.lhlo(), "REQUIRETLS") {
+	if !slices.Contains(m.LHLO(), "REQUIRETLS") {
 		t.Error("REQUIRETLS is not offered")
 	}
-	m.deliver("<a@example.com> REQUIRETLS", plainMail, "<alice>")
-	m.deliver("<a@example.com>", plainMail, "<bob>")
+	m.Deliver("<a@example.com> REQUIRETLS", plainMail, "<alice>")
+	m.Deliver("<a@example.com>", plainMail, "<bob>")
 	if alice, bob := h.one(t, "alice").tag, h.one(t, "bob").tag; alice != "require/local" || bob != "none/local" {
 		t.Error(alice, bob)
 	}
 	// Inside TLS it is worth what it always is.
-	m.startTLS().lhlo()
-	m.deliver("<a@example.com> REQUIRETLS", plainMail, "<carol@example.org>")
+	m.StartTLS().LHLO()
+	m.Deliver("<a@example.com> REQUIRETLS", plainMail, "<carol@example.org>")
 	if got := h.one(t, "carol@example.org").tag; got != "require/esmtp" {
 		t.Error(got)
 	}
@@ -852,19 +847,19 @@ func TestLMTPShutdown(t *testing.T) {
 	h := newMailHost(t, t.TempDir())
 	p := h.serve(t)
 	idle, busy := h.mta(t), h.mta(t)
-	busy.lhlo()
-	busy.say("MAIL FROM:<>", "250")
-	busy.say("RCPT TO:<alice>", "250")
-	busy.say("DATA", "354")
-	busy.write("Subject: hi\r\n")
+	busy.LHLO()
+	busy.Say("MAIL FROM:<>", "250")
+	busy.Say("RCPT TO:<alice>", "250")
+	busy.Say("DATA", "354")
+	busy.Write("Subject: hi\r\n")
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	idle.expect("421 4.3.2 ")
-	idle.closed()
-	busy.write("\r\nhello\r\n.\r\n")
-	busy.expect("250 2.0.0 ", "421 4.3.2 ")
-	busy.closed()
+	idle.Expect("421 4.3.2 ")
+	idle.Closed()
+	busy.Write("\r\nhello\r\n.\r\n")
+	busy.Expect("250 2.0.0 ", "421 4.3.2 ")
+	busy.Closed()
 	<-p.done
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d\n%s", code, p.said())

@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"rtls/internal/lmtptest"
 	"rtls/internal/testpki"
 	"rtls/store"
 )
@@ -201,127 +199,24 @@ func (h *mailHost) one(t *testing.T, user string) storedMail {
 	return all[0]
 }
 
-// fakemta is a mail transfer agent that does as it is told, right or wrong.
-type fakemta struct {
-	t    *testing.T
-	ca   *testpki.CA
-	conn net.Conn
-	r    *bufio.Reader
-	all  bytes.Buffer // everything that the server said
-}
-
-func (h *mailHost) mta(t *testing.T) *fakemta {
+// mta is a mail transfer agent on the host's socket that has read the greeting.
+func (h *mailHost) mta(t *testing.T) *lmtptest.Client {
 	t.Helper()
 	return h.mtaOn(t, "unix", h.socket)
 }
 
-func (h *mailHost) mtaOn(t *testing.T, network, addr string) *fakemta {
+func (h *mailHost) mtaOn(t *testing.T, network, addr string) *lmtptest.Client {
 	t.Helper()
-	conn, err := net.Dial(network, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	m := &fakemta{t: t, ca: h.ca}
-	m.use(conn)
-	m.expect("220 mx.example.org LMTP")
+	m := lmtptest.Dial(t, network, addr, &tls.Config{RootCAs: h.ca.Pool(), ServerName: "mx.example.org"})
+	m.Expect("220 mx.example.org LMTP")
 	return m
 }
 
-func (m *fakemta) use(conn net.Conn) {
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		m.t.Fatal(err)
-	}
-	m.conn, m.r = conn, bufio.NewReader(io.TeeReader(conn, &m.all))
-}
-
-// write sends bytes as they are.
-func (m *fakemta) write(s string) {
-	m.t.Helper()
-	if _, err := io.WriteString(m.conn, s); err != nil {
-		m.t.Fatalf("write %.60q: %v", s, err)
-	}
-}
-
-// expect reads a reply, which may have several lines, for each prefix, and
-// returns the last.
-func (m *fakemta) expect(prefixes ...string) (last []string) {
-	m.t.Helper()
-	for _, prefix := range prefixes {
-		last = nil
-		for {
-			line, err := m.r.ReadString('\n')
-			if err != nil {
-				m.t.Fatalf("expected %q: %v", prefix, err)
-			}
-			last = append(last, strings.TrimRight(line, "\r\n"))
-			if len(line) < 4 || line[3] != '-' {
-				break
-			}
-		}
-		if !strings.HasPrefix(last[len(last)-1], prefix) {
-			m.t.Fatalf("got %q, expected %q", last, prefix)
-		}
-	}
-	return last
-}
-
-// say sends a line and expects the reply.
-func (m *fakemta) say(line string, prefixes ...string) {
-	m.t.Helper()
-	m.write(line + "\r\n")
-	m.expect(prefixes...)
-}
-
-// lhlo returns the keywords on offer.
-func (m *fakemta) lhlo() []string {
-	m.t.Helper()
-	m.write("LHLO relay.example.com\r\n")
-	var keywords []string
-	for _, line := range m.expect("250 ")[1:] {
-		keywords = append(keywords, line[4:])
-	}
-	return keywords
-}
-
-func (m *fakemta) startTLS() *fakemta {
-	m.t.Helper()
-	m.say("STARTTLS", "220 2.0.0")
-	conn := tls.Client(m.conn, &tls.Config{RootCAs: m.ca.Pool(), ServerName: "mx.example.org"})
-	if err := conn.Handshake(); err != nil {
-		m.t.Fatal(err)
-	}
-	m.use(conn)
+// secure is one inside TLS that has said LHLO.
+func (h *mailHost) secure(t *testing.T) *lmtptest.Client {
+	t.Helper()
+	m := h.mta(t)
+	m.LHLO()
+	m.StartTLS().LHLO()
 	return m
-}
-
-// secure goes through LHLO, STARTTLS and LHLO.
-func (m *fakemta) secure() *fakemta {
-	m.t.Helper()
-	m.lhlo()
-	m.startTLS().lhlo()
-	return m
-}
-
-// deliver runs a transaction whose recipients all get the message.
-func (m *fakemta) deliver(mail, message string, rcpts ...string) {
-	m.t.Helper()
-	m.say("MAIL FROM:"+mail, "250 2.1.0")
-	for _, r := range rcpts {
-		m.say("RCPT TO:"+r, "250 2.1.5")
-	}
-	m.say("DATA", "354")
-	m.write(message + ".\r\n")
-	for range rcpts {
-		m.expect("250 2.0.0 delivered as ")
-	}
-}
-
-// closed makes sure that the server says nothing more and closes.
-func (m *fakemta) closed() {
-	m.t.Helper()
-	rest, err := io.ReadAll(m.r)
-	if len(rest) > 0 {
-		m.t.Fatalf("the server said %q, %v", rest, err)
-	}
 }

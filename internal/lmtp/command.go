@@ -18,6 +18,7 @@ import (
 type transaction struct {
 	mail     mailParams
 	rcpts    []lda.Recipient
+	octets   int  // of what RCPT said
 	chunking bool // BDAT has begun to deliver
 }
 
@@ -87,14 +88,20 @@ func (c *conn) lhlo(name string) {
 		if i == len(lines)-1 {
 			sep = " "
 		}
-		fmt.Fprintf(c.w, "250%s%s\r\n", sep, l)
+		c.say("250%s%s\r\n", sep, l)
 	}
 }
 
 // mayRequireTLS says whether REQUIRETLS is offered and taken. A promise about TLS
 // is made inside TLS only (RFC 8689 section 2), unless the administrator has said
 // that a local process of this user stands for the path that the message took.
-func (c *conn) mayRequireTLS() bool { return c.tls != nil || c.local }
+func (c *conn) mayRequireTLS() bool { return c.tls != nil && !c.stranger() || c.local }
+
+// stranger says whether clients have certificates here, and this one has shown
+// none. One that cannot be verified does not get through the handshake.
+func (c *conn) stranger() bool {
+	return c.cfg.TLS != nil && c.cfg.TLS.ClientCAs != nil && (c.tls == nil || len(c.tls.VerifiedChains) == 0)
+}
 
 // validHello keeps out what would break a Received field.
 func validHello(name string) bool {
@@ -120,8 +127,10 @@ func (c *conn) mail(args string) {
 	case err != nil:
 		c.bad++
 		c.replyError(err)
+	// Taking the message without the parameter would be a downgrade.
+	case m.requireTLS && c.tls != nil && !c.mayRequireTLS():
+		c.wrong(550, requiretls.StatusNoSupport, "REQUIRETLS takes a client certificate")
 	case m.requireTLS && !c.mayRequireTLS():
-		// Taking the message without the parameter would be a downgrade.
 		c.wrong(530, requiretls.StatusNoTLS, "REQUIRETLS takes STARTTLS first")
 	case c.tls == nil && !c.private:
 		c.wrong(530, requiretls.StatusNoTLS, "say STARTTLS first")
@@ -144,7 +153,8 @@ func (c *conn) rcpt(args string) {
 		c.replyError(err)
 		return
 	}
-	if len(c.tx.rcpts) >= c.cfg.MaxRecipients {
+	size := len(p.address) + len(p.orcpt)
+	if len(c.tx.rcpts) >= c.cfg.MaxRecipients || c.tx.octets+size > maxRcpts {
 		c.reply(452, "4.5.3", "too many recipients")
 		return
 	}
@@ -157,6 +167,7 @@ func (c *conn) rcpt(args string) {
 	}
 	r.Notify, r.ORcpt = p.notify, p.orcpt
 	c.tx.rcpts = append(c.tx.rcpts, r)
+	c.tx.octets += size
 	c.reply(250, "2.1.5", "recipient ok")
 }
 
@@ -169,7 +180,7 @@ func (c *conn) data(args string) bool {
 	case c.tx.chunking:
 		c.wrong(503, "5.5.1", "BDAT has begun")
 	default:
-		fmt.Fprintf(c.w, "354 end with CR LF . CR LF\r\n")
+		c.say("354 end with CR LF . CR LF\r\n")
 		c.dataBy = time.Now().Add(c.cfg.MessageTimeout)
 		if err := c.deliver(&dotReader{r: c.r}); err != nil {
 			c.farewell(err)
@@ -229,6 +240,7 @@ func (c *conn) envelope() lda.Envelope {
 		Remote:     c.remote(),
 		TLS:        c.tls,
 		Local:      c.local,
+		Stranger:   c.stranger(),
 		RequireTLS: m.requireTLS,
 		Ret:        m.ret,
 		EnvID:      m.envID,

@@ -21,9 +21,11 @@ import (
 
 const (
 	readBuffer = 32 << 10
-	maxLine    = 8 << 10 // RFC 5321 asks for 512, extensions for some more
-	maxBad     = 50      // protocol errors until the connection is closed
-	writeLimit = 30 * time.Second
+	maxReplies = 64 << 10 // octets of replies that wait for a client to stop talking
+	maxLine    = 8 << 10  // RFC 5321 asks for 512, extensions for some more
+	maxRcpts   = 1 << 20  // octets of addresses in a transaction
+	maxBad     = 50       // protocol errors until the connection is closed
+	linger     = time.Second
 )
 
 // conn is one client's connection. All of it but what mu guards belongs to the
@@ -37,7 +39,9 @@ type conn struct {
 	rw      net.Conn // raw, or TLS on top of it
 	tls     *tls.ConnectionState
 	r       *bufio.Reader
-	w       *bufio.Writer
+
+	replies bytes.Buffer // not sent yet
+	lost    error        // why replies can no longer be sent
 
 	client string // what LHLO said; empty before it
 	tx     *transaction
@@ -46,7 +50,8 @@ type conn struct {
 
 	mu       sync.Mutex // guards what follows
 	waiting  bool       // for a command
-	stopping bool
+	stopping bool       // no command is read any more
+	deaf     bool       // nor anything else
 }
 
 func newConn(cfg *Server, work context.Context, raw net.Conn) *conn {
@@ -64,11 +69,10 @@ func newConn(cfg *Server, work context.Context, raw net.Conn) *conn {
 func (c *conn) use(rw net.Conn) {
 	c.rw = rw
 	c.r = bufio.NewReaderSize(stream{c}, readBuffer)
-	c.w = bufio.NewWriter(rw)
 }
 
 // stream is the reading side below the buffer: it sends pending replies before it
-// waits for the client.
+// waits for the client, and so answers in one write all that came in one piece.
 type stream struct{ c *conn }
 
 func (s stream) Read(p []byte) (int, error) {
@@ -81,21 +85,38 @@ func (s stream) Read(p []byte) (int, error) {
 		if by.After(c.dataBy) {
 			by = c.dataBy
 		}
-		if err := c.raw.SetReadDeadline(by); err != nil {
+		if err := c.readBy(by); err != nil {
 			return 0, err
 		}
 	}
-	return c.rw.Read(p)
+	n, err := c.rw.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.readBy(past) != nil {
+		err = errStopping
+	}
+	return n, err
 }
 
+// flush sends what is pending. A client that does not take it within
+// WriteTimeout is not spoken to again.
 func (c *conn) flush() error {
-	if c.w.Buffered() == 0 {
-		return nil
+	if c.lost != nil || c.replies.Len() == 0 {
+		return c.lost
 	}
-	if err := c.raw.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
-		return err
+	if c.lost = c.raw.SetWriteDeadline(time.Now().Add(c.cfg.WriteTimeout)); c.lost == nil {
+		_, c.lost = c.rw.Write(c.replies.Bytes())
 	}
-	return c.w.Flush()
+	c.replies.Reset()
+	return c.lost
+}
+
+// readBy sets the deadline for reading, unless reading is over.
+func (c *conn) readBy(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deaf {
+		return errStopping
+	}
+	return c.raw.SetReadDeadline(t)
 }
 
 // turnAway refuses a connection without serving it.
@@ -111,9 +132,20 @@ func (c *conn) stop() {
 	defer c.mu.Unlock()
 	c.stopping = true
 	if c.waiting {
-		_ = c.raw.SetReadDeadline(time.Unix(1, 0))
+		_ = c.raw.SetReadDeadline(past)
 	}
 }
+
+// stopReading makes a connection end even in the middle of a message. Whoever is
+// being answered still gets the answer: it may say that a message was stored.
+func (c *conn) stopReading() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping, c.deaf = true, true
+	_ = c.raw.SetReadDeadline(past)
+}
+
+var past = time.Unix(1, 0)
 
 var errStopping = errors.New("server is shutting down")
 
@@ -138,16 +170,15 @@ func (c *conn) awaited() (stopping bool) {
 
 // serve runs the dialogue to its end and closes the connection.
 func (c *conn) serve() {
-	defer func() { _ = c.rw.Close() }() // inside TLS it says close_notify first
+	defer c.close()
 	defer func() {
 		if v := recover(); v != nil {
 			c.cfg.Logger.Error("panic", "remote", c.remote(), "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 			c.reply(421, "4.3.0", "internal error")
-			_ = c.flush()
 		}
 	}()
 	// RFC 2034 section 4: no enhanced status code in the greeting.
-	fmt.Fprintf(c.w, "220 %s LMTP rtls-lda ready\r\n", c.cfg.Hostname)
+	c.say("220 %s LMTP rtls-lda ready\r\n", c.cfg.Hostname)
 	for more := true; more; {
 		var line string
 		var err error
@@ -157,7 +188,24 @@ func (c *conn) serve() {
 		}
 		more = c.command(line)
 	}
-	_ = c.flush() // the client may be gone; every reply that counted was preceded by a commit
+}
+
+// close sends what is pending and ends the connection. A TCP socket that is closed
+// with octets unread takes back replies that are still on their way, and with
+// them perhaps the news that a message was stored: so the client first gets a
+// moment to see the end and to close its side.
+func (c *conn) close() {
+	defer func() { _ = c.rw.Close() }() // inside TLS it says close_notify first
+	tcp, ok := c.raw.(*net.TCPConn)
+	if c.flush() != nil || !ok { // the client may be gone; every reply that counted was preceded by a commit
+		return
+	}
+	if t, ok := c.rw.(*tls.Conn); ok {
+		_ = t.CloseWrite()
+	}
+	if tcp.CloseWrite() == nil && tcp.SetReadDeadline(time.Now().Add(linger)) == nil {
+		_, _ = io.Copy(io.Discard, tcp)
+	}
 }
 
 func (c *conn) farewell(err error) {
@@ -167,7 +215,7 @@ func (c *conn) farewell(err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.reply(421, "4.4.2", "%s waited too long", c.cfg.Hostname)
 	case errors.Is(err, errBadChunk):
-		c.reply(501, "5.5.4", "say BDAT, a size and perhaps LAST")
+		c.reply(501, "5.5.4", "say BDAT, a size and perhaps LAST; closing, since what follows may be content")
 	case errors.Is(err, errTooBad):
 		c.reply(421, "4.7.0", "too many errors")
 	}
@@ -225,7 +273,15 @@ func (c *conn) rawLine() (line []byte, whole bool, err error) {
 // reply queues a reply. It is sent when the server next waits for the client.
 func (c *conn) reply(code int, status, format string, args ...any) {
 	text := cli.Printable(fmt.Sprintf(format, args...))
-	fmt.Fprintf(c.w, "%d %s %.400s\r\n", code, status, text)
+	c.say("%d %s %.400s\r\n", code, status, text)
+}
+
+// say queues what has no status code, too.
+func (c *conn) say(format string, args ...any) {
+	fmt.Fprintf(&c.replies, format, args...)
+	if c.replies.Len() > maxReplies {
+		_ = c.flush() // c.lost keeps the error
+	}
 }
 
 // wrong is reply for what a correct client does not do.
@@ -259,10 +315,11 @@ func (c *conn) startTLS() bool {
 	if err := c.flush(); err != nil {
 		return false
 	}
-	c.client, c.tx = "", nil
+	c.client, c.tx, c.dataBy = "", nil, time.Time{}
 	ctx, cancel := context.WithTimeout(c.work, c.cfg.HandshakeTimeout)
 	defer cancel()
-	if err := c.raw.SetDeadline(time.Now().Add(c.cfg.HandshakeTimeout)); err != nil {
+	by := time.Now().Add(c.cfg.HandshakeTimeout)
+	if c.readBy(by) != nil || c.raw.SetWriteDeadline(by) != nil {
 		return false
 	}
 	t := tls.Server(c.raw, c.cfg.TLS)

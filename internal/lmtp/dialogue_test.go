@@ -4,24 +4,27 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"rtls/internal/lda"
+	"rtls/internal/lmtptest"
 )
 
 func TestCapabilities(t *testing.T) {
 	c := start(t, nil).dial()
-	want := []string{"localhost", "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "SIZE 104857600"}
-	if got := c.hello(); !slices.Equal(got, append(slices.Clone(want), "STARTTLS")) { // L01
+	want := []string{"PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "SIZE 104857600"}
+	if got := c.Hello(); !slices.Equal(got, append(slices.Clone(want), "STARTTLS")) { // L01
 		t.Errorf("in clear: %q", got)
 	}
-	c.startTLS()
-	if got := c.lhlo(); !slices.Equal(got, append(want, "REQUIRETLS")) { // L02
+	c.StartTLS()
+	if got := c.LHLO(); !slices.Equal(got, append(want, "REQUIRETLS")) { // L02
 		t.Errorf("inside TLS: %q", got)
 	}
 }
@@ -49,190 +52,190 @@ func TestDialogue(t *testing.T) {
 			S: 503 5.5.1 say MAIL first`},
 		{"L05 any case", true, `
 			C: mail from:<a@example.org> requireTLS
-			S: 250 2.1.0 *
+			S: 250 2.1.0
 			C: rcpt to:<b@example.org>
-			S: 250 2.1.5 *`},
+			S: 250 2.1.5`},
 		{"L06 long MAIL line", true, `
 			C: MAIL FROM:<` + strings.Repeat("a", 64) + "@" + strings.Repeat("b.", 90) + `example> ENVID=` + strings.Repeat("e", 100) + ` RET=HDRS SIZE=00000000000000000001 BODY=8BITMIME SMTPUTF8 REQUIRETLS` + strings.Repeat(" ", 400) + `
-			S: 250 2.1.0 *`},
+			S: 250 2.1.0`},
 		{"L16 only LHLO", false, `
 			C: EHLO x
-			S: 500 5.5.1 *
+			S: 500 5.5.1
 			C: HELO x
-			S: 500 5.5.1 *
+			S: 500 5.5.1
 			C: LHLO
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: LHLO (x)
-			S: 501 5.5.4 *`},
+			S: 501 5.5.4`},
 		{"L17 DATA without recipient", false, `
 			C: DATA
-			S: 503 5.5.1 *
+			S: 503 5.5.1
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: DATA
-			S: 503 5.5.1 *
+			S: 503 5.5.1
 			C: RCPT TO:<unknown@example.org>
 			S: 550 5.1.1 no such user here
 			C: DATA
-			S: 503 5.5.1 *
+			S: 503 5.5.1
 			C: DATA now
-			S: 501 5.5.4 *`},
+			S: 501 5.5.4`},
 		{"L18 one reply per recipient, in order, duplicates too", false, `
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<unknown@example.org>
-			S: 550 *
+			S: 550
 			C: RCPT TO:<full@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org>
-			S: 250 *
+			S: 250
 			C: DATA
-			S: 354 *
+			S: 354
 			C: x
 			C: .
-			S: 250 2.0.0 delivered as *
-			S: 452 4.2.2 *
-			S: 250 2.0.0 delivered as *
+			S: 250 2.0.0 delivered as
+			S: 452 4.2.2
+			S: 250 2.0.0 delivered as
 			C: NOOP
 			S: 250 2.0.0 ok`},
 		{"paths", false, `
 			C: MAIL FROM:<>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<postmaster>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<user>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<@relay.example,@other.example:user@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<"a > b\" c"@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO: <user@[IPv6:::1]>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<ü@example.org>
-			S: 553 5.6.7 *
+			S: 553 5.6.7
 			C: RCPT TO:<>
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:user@example.org
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<user@example.org
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<user@>
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<@example.org>
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<a b@example.org>
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<a@b@example.org>
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<a@exa..mple.org>
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<a@example.org>NOTIFY=NEVER
-			S: 501 5.1.3 *
+			S: 501 5.1.3
 			C: RCPT TO:<broken@example.org>
 			S: 451 4.3.0 cannot deliver now, try again later`},
 		{"UTF-8", false, `
 			C: MAIL FROM:<ö@example.org>
-			S: 553 5.6.7 *
+			S: 553 5.6.7
 			C: MAIL FROM:<ö@example.org> SMTPUTF8
-			S: 250 *
+			S: 250
 			C: RCPT TO:<ü@exämple.org> ORCPT=utf-8;ü@exämple.org
-			S: 250 *
+			S: 250
 			C: RCPT TO:<` + "\xff" + `@example.org>
-			S: 501 5.1.3 *`},
+			S: 501 5.1.3`},
 		{"parameters of MAIL", false, `
 			C: MAIL FROM:<> SIZE=104857601
-			S: 552 5.3.4 *
+			S: 552 5.3.4
 			C: MAIL FROM:<> SIZE=99999999999999999999
-			S: 552 5.3.4 *
+			S: 552 5.3.4
 			C: MAIL FROM:<> SIZE=x
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> SIZE
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> BODY=BINARYMIME
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> SMTPUTF8=1
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> =1
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> NOTIFY=NEVER
-			S: 555 5.5.4 *
+			S: 555 5.5.4
 			C: MAIL FROM:<> XREQUIRETLS
-			S: 555 5.5.4 *
+			S: 555 5.5.4
 			C: MAIL FROM:<> body=8bitmime SIZE=104857600
-			S: 250 *`},
+			S: 250`},
 		{"L35 parameters of DSN", false, `
 			C: MAIL FROM:<> RET=ALL
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> RET=FULL RET=FULL
 			S: 501 5.5.4 RET may stand once
 			C: MAIL FROM:<> ENVID=a+2g
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> ENVID=a+2
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> ENVID=` + strings.Repeat("x", 101) + `
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: MAIL FROM:<> RET=hdrs ENVID=a+2Bb
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org> NOTIFY=NEVER,DELAY
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: RCPT TO:<b@example.org> NOTIFY=DELAY,DELAY
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: RCPT TO:<b@example.org> NOTIFY=
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: RCPT TO:<b@example.org> NOTIFY=NEVER NOTIFY=NEVER
 			S: 501 5.5.4 NOTIFY may stand once
 			C: RCPT TO:<b@example.org> ORCPT=b@example.org
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: RCPT TO:<b@example.org> ORCPT=rfc822;b=c
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: RCPT TO:<b@example.org> RET=HDRS
-			S: 555 5.5.4 *
+			S: 555 5.5.4
 			C: RCPT TO:<b@example.org> NOTIFY=success,failure ORCPT=rfc822;b+2Bc@example.org
-			S: 250 *`},
+			S: 250`},
 		{"order", false, `
 			C: RCPT TO:<b@example.org>
-			S: 503 5.5.1 *
+			S: 503 5.5.1
 			C: RSET
-			S: 250 2.0.0 *
+			S: 250 2.0.0
 			C: VRFY b
-			S: 252 2.0.0 *
+			S: 252 2.0.0
 			C: HELP
-			S: 214 2.0.0 *
+			S: 214 2.0.0
 			C: EXPN x
-			S: 500 5.5.1 *
+			S: 500 5.5.1
 			C: STARTTLS x
-			S: 501 5.5.4 *
+			S: 501 5.5.4
 			C: NOOP with words
-			S: 250 2.0.0 *
+			S: 250 2.0.0
 			C: QUIT
-			S: 221 2.0.0 *`},
+			S: 221 2.0.0`},
 		{"no TLS inside TLS", true, `
 			C: STARTTLS
-			S: 503 5.5.1 *`},
+			S: 503 5.5.1`},
 		{"BDAT", false, `
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<full@example.org>
-			S: 250 *
+			S: 250
 			C: BDAT 3
 			C: x
 			S: 250 2.0.0 3 octets received
 			C: DATA
 			S: 503 5.5.1 BDAT has begun
 			C: RCPT TO:<c@example.org>
-			S: 503 5.5.1 *
+			S: 503 5.5.1
 			C: MAIL FROM:<c@example.org>
-			S: 503 5.5.1 *
+			S: 503 5.5.1
 			C: NOOP
-			S: 250 *
+			S: 250
 			C: BDAT 4 last
 			C: .y
-			S: 250 2.0.0 delivered as *
-			S: 452 4.2.2 *
+			S: 250 2.0.0 delivered as
+			S: 452 4.2.2
 			C: BDAT 3
 			C: x
 			S: 503 5.5.1 no recipient
@@ -240,9 +243,9 @@ func TestDialogue(t *testing.T) {
 			S: 250 2.0.0 ok`},
 		{"L33 BDAT LAST without recipient has no reply", false, `
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<unknown@example.org>
-			S: 550 *
+			S: 550
 			C: BDAT 3 LAST
 			C: x
 			C: NOOP
@@ -251,50 +254,50 @@ func TestDialogue(t *testing.T) {
 			S: 503 5.5.1 say MAIL first`},
 		{"L33 BDAT LAST has a reply per recipient in every failure", false, `
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<deaf@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org>
-			S: 250 *
+			S: 250
 			C: BDAT 3
 			C: x
 			S: 250 2.0.0 3 octets received
 			C: BDAT 3 LAST
 			C: y
-			S: 451 4.3.0 *
-			S: 451 4.3.0 *
+			S: 451 4.3.0
+			S: 451 4.3.0
 			C: NOOP
 			S: 250 2.0.0 ok`},
 		{"RSET between chunks", false, `
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org>
-			S: 250 *
+			S: 250
 			C: BDAT 3
 			C: x
-			S: 250 *
+			S: 250
 			C: RSET
 			S: 250 2.0.0 forgotten
 			C: RCPT TO:<b@example.org>
-			S: 503 5.5.1 *
+			S: 503 5.5.1
 			C: MAIL FROM:<a@example.org>
-			S: 250 *`},
+			S: 250`},
 		{"BDAT without a size ends the connection", false, `
 			C: BDAT x LAST
-			S: 501 5.5.4 *`},
+			S: 501 5.5.4`},
 		{"panic in a delivery", false, `
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<panic@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org>
-			S: 250 *
+			S: 250
 			C: DATA
-			S: 354 *
+			S: 354
 			C: x
 			C: .
-			S: 451 4.3.0 *
-			S: 451 4.3.0 *
+			S: 451 4.3.0
+			S: 451 4.3.0
 			C: NOOP
 			S: 250 2.0.0 ok`},
 		{"lines that are no commands", false, `
@@ -303,26 +306,25 @@ func TestDialogue(t *testing.T) {
 			C: ` + strings.Repeat("x", 100_000) + `
 			S: 500 5.5.2 line too long
 			C: NOOP` + "\n" + `C: NO` + "\x00" + `OP
-			S: 250 *
+			S: 250
 			S: 500 5.5.2 control character in a command
 			C: NOOP
 			S: 250 2.0.0 ok`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := start(t, nil).dial()
+			r := start(t, nil)
+			c := r.hello
 			if tc.tls {
-				c.secure()
-			} else {
-				c.hello()
+				c = r.secure
 			}
-			c.talk(tc.script)
+			c().Talk(tc.script)
 		})
 	}
 }
 
 func TestHelloFirst(t *testing.T) {
 	c := start(t, nil).dial()
-	c.talk(`
+	c.Talk(`
 		S: 220 localhost LMTP rtls-lda ready
 		C: MAIL FROM:<a@example.org>
 		S: 503 5.5.1 say LHLO first`)
@@ -330,10 +332,9 @@ func TestHelloFirst(t *testing.T) {
 
 // A line ends in CR LF and in nothing else.
 func TestLineEnds(t *testing.T) {
-	c := start(t, nil).dial()
-	c.hello()
-	c.send("NOOP\nNOOP\rNOOP\r\nNOOP\r\n")
-	c.talk(`
+	c := start(t, nil).hello()
+	c.Write("NOOP\nNOOP\rNOOP\r\nNOOP\r\n")
+	c.Talk(`
 		S: 500 5.5.2 a line ends in CR LF
 		S: 500 5.5.2 control character in a command
 		S: 250 2.0.0 ok`)
@@ -342,42 +343,40 @@ func TestLineEnds(t *testing.T) {
 // L07, L08.
 func TestTagBelongsToItsTransaction(t *testing.T) {
 	r := start(t, nil)
-	c := r.dial()
-	c.secure()
+	c := r.secure()
 	const finish = `
 		C: RCPT TO:<b@example.org>
-		S: 250 *
+		S: 250
 		C: DATA
-		S: 354 *
+		S: 354
 		C: x
 		C: .
-		S: 250 *`
-	c.talk(`
+		S: 250`
+	c.Talk(`
 		C: MAIL FROM:<a@example.org> REQUIRETLS
-		S: 250 *
+		S: 250
 		C: RCPT TO:<first@example.org>
-		S: 250 *
+		S: 250
 		C: MAIL FROM:<other@example.org>
-		S: 503 5.5.1 there is a transaction already` + finish[:len(finish)-len("S: 250 *")] + `
-		S: 250 *
-		S: 250 *`)
-	c.talk(`
+		S: 503 5.5.1 there is a transaction already` + finish + `
+		S: 250`)
+	c.Talk(`
 		C: MAIL FROM:<a@example.org> REQUIRETLS
-		S: 250 *
+		S: 250
 		C: RSET
-		S: 250 *
+		S: 250
 		C: MAIL FROM:<after-rset@example.org>
-		S: 250 *` + finish)
-	c.talk(`
+		S: 250` + finish)
+	c.Talk(`
 		C: MAIL FROM:<a@example.org> REQUIRETLS
-		S: 250 *`)
-	c.lhlo()
-	c.talk(`
+		S: 250`)
+	c.LHLO()
+	c.Talk(`
 		C: MAIL FROM:<after-lhlo@example.org>
-		S: 250 *` + finish)
-	c.talk(`
+		S: 250` + finish)
+	c.Talk(`
 		C: MAIL FROM:<after-delivery@example.org>
-		S: 250 *` + finish)
+		S: 250` + finish)
 
 	got := r.fake.messages()
 	for i, want := range []struct {
@@ -393,13 +392,12 @@ func TestTagBelongsToItsTransaction(t *testing.T) {
 
 // What a client said in clear is forgotten when TLS begins.
 func TestSTARTTLSForgets(t *testing.T) {
-	c := start(t, nil).dial()
-	c.hello()
-	c.talk(`
+	c := start(t, nil).hello()
+	c.Talk(`
 		C: MAIL FROM:<a@example.org>
-		S: 250 *`)
-	c.startTLS()
-	c.talk(`
+		S: 250`)
+	c.StartTLS()
+	c.Talk(`
 		C: RCPT TO:<b@example.org>
 		S: 503 5.5.1 say MAIL first
 		C: MAIL FROM:<a@example.org>
@@ -408,29 +406,32 @@ func TestSTARTTLSForgets(t *testing.T) {
 
 func TestEnvelope(t *testing.T) {
 	r := start(t, nil)
-	c := r.dial()
-	c.secure()
-	c.talk(`
+	c := r.secure()
+	c.Talk(`
 		C: MAIL FROM:<@relay.example:ä@example.org> SMTPUTF8 RET=full ENVID=a+2Bb REQUIRETLS
-		S: 250 *
+		S: 250
 		C: RCPT TO:<"b c"@example.org> NOTIFY=delay ORCPT=rfc822;b
-		S: 250 *
+		S: 250
 		C: DATA
-		S: 354 *
+		S: 354
 		C: x
 		C: .
-		S: 250 *`)
+		S: 250`)
 	m := r.fake.messages()[0]
 	env := m.env
 	if env.TLS == nil || env.TLS.Version < tls.VersionTLS12 || len(env.ID) < 10 {
 		t.Errorf("%+v", env)
 	}
 	env.TLS, env.ID = nil, ""
-	if got, want := fmt.Sprintf("%+v", env), "{ID: Sender:ä@example.org NoSender:false Protocol:UTF8LMTPS Client:client.example Remote:unix TLS:<nil> Local:false RequireTLS:true Ret:FULL EnvID:a+2Bb QueueID:}"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	if want := (lda.Envelope{
+		Sender: "ä@example.org", Protocol: "UTF8LMTPS", Client: "relay.example.com", Remote: "unix",
+		RequireTLS: true, Ret: "FULL", EnvID: "a+2Bb",
+	}); env != want {
+		t.Errorf("got  %+v\nwant %+v", env, want)
 	}
-	if got, want := fmt.Sprintf("%+v", m.rcpts), `[{Address:"b c"@example.org User:"b c"@example.org Folder: Notify:DELAY ORcpt:rfc822;b}]`; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	const address = `"b c"@example.org`
+	if got, want := m.rcpts, (lda.Recipient{Address: address, User: address, Notify: "DELAY", ORcpt: "rfc822;b"}); len(got) != 1 || !reflect.DeepEqual(got[0], want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 
@@ -439,19 +440,19 @@ func TestPipelining(t *testing.T) {
 	r := start(t, nil)
 	c := r.dial()
 	one := "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<full@example.org>\r\nDATA\r\nx\r\n..y\r\n.\r\n"
-	c.send("LHLO x\r\n" + one + one + "QUIT\r\n")
-	c.talk("S: 220 *" + strings.Repeat("\nS: 250-*", 7) + "\nS: 250 STARTTLS")
+	c.Write("LHLO x\r\n" + one + one + "QUIT\r\n")
+	c.Expect("220 ", "250 STARTTLS")
 	for range 2 {
-		c.talk(`
-			S: 250 2.1.0 *
-			S: 250 2.1.5 *
-			S: 250 2.1.5 *
-			S: 354 *
-			S: 250 2.0.0 delivered *
-			S: 452 4.2.2 *`)
+		c.Talk(`
+			S: 250 2.1.0
+			S: 250 2.1.5
+			S: 250 2.1.5
+			S: 354
+			S: 250 2.0.0 delivered
+			S: 452 4.2.2`)
 	}
-	c.talk("S: 221 2.0.0 *")
-	c.expectEnd()
+	c.Talk("S: 221 2.0.0 ")
+	c.Closed()
 	for _, m := range r.fake.messages() {
 		if m.data != "x\r\n.y\r\n" {
 			t.Errorf("stored %q", m.data)
@@ -462,16 +463,11 @@ func TestPipelining(t *testing.T) {
 // L36: the commands behind STARTTLS were sent in clear, by whomever.
 func TestSTARTTLSInjection(t *testing.T) {
 	r := start(t, nil)
-	c := r.dial()
-	c.hello()
-	c.send("STARTTLS\r\nLHLO evil.example\r\nMAIL FROM:<evil@example.org>\r\nRCPT TO:<b@example.org>\r\n")
-	c.expect("220 2.0.0 *")
-	conn := tls.Client(c.conn, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "localhost"})
-	if err := conn.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	c.use(conn)
-	c.talk(`
+	c := r.hello()
+	c.Write("STARTTLS\r\nLHLO evil.example\r\nMAIL FROM:<evil@example.org>\r\nRCPT TO:<b@example.org>\r\n")
+	c.Expect("220 2.0.0")
+	c.Handshake()
+	c.Talk(`
 		C: DATA
 		S: 503 5.5.1 no recipient
 		C: MAIL FROM:<a@example.org>
@@ -480,12 +476,11 @@ func TestSTARTTLSInjection(t *testing.T) {
 
 // L37: behind a failed handshake nothing is said in clear.
 func TestFailedHandshakeCloses(t *testing.T) {
-	c := start(t, nil).dial()
-	c.hello()
-	c.send("STARTTLS\r\n")
-	c.expect("220 2.0.0 *")
-	c.send("NOOP\r\nMAIL FROM:<a@example.org>\r\n")
-	rest, _ := io.ReadAll(c.r) // a reset is as good as an end
+	c := start(t, nil).hello()
+	c.Write("STARTTLS\r\n")
+	c.Expect("220 2.0.0")
+	c.Write("NOOP\r\nMAIL FROM:<a@example.org>\r\n")
+	rest, _ := c.Rest() // a reset is as good as an end
 	if strings.Contains(string(rest), "250") || strings.Contains(string(rest), "50") {
 		t.Errorf("the server went on in clear: %q", rest)
 	}
@@ -493,11 +488,11 @@ func TestFailedHandshakeCloses(t *testing.T) {
 
 // L38.
 func TestOldTLSIsRefused(t *testing.T) {
-	c := start(t, nil).dial()
-	c.hello()
-	c.send("STARTTLS\r\n")
-	c.expect("220 2.0.0 *")
-	conn := tls.Client(c.conn, &tls.Config{RootCAs: c.ca.Pool(), ServerName: "localhost", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+	r := start(t, nil)
+	c := r.hello()
+	c.Write("STARTTLS\r\n")
+	c.Expect("220 2.0.0")
+	conn := tls.Client(c.Conn, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "localhost", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
 	if err := conn.Handshake(); err == nil {
 		t.Fatal("TLS 1.1 was accepted")
 	}
@@ -506,23 +501,22 @@ func TestOldTLSIsRefused(t *testing.T) {
 // L32, over a socket: what stays one message here was sent as one.
 func TestSmuggling(t *testing.T) {
 	r := start(t, nil)
-	c := r.dial()
-	c.hello()
+	c := r.hello()
 	n := 0
 	for _, in := range smuggling {
 		content, rest, ok := naiveDot(in)
 		if !ok || rest != "" {
 			continue
 		}
-		c.talk(`
+		c.Talk(`
 			C: MAIL FROM:<a@example.org>
-			S: 250 *
+			S: 250
 			C: RCPT TO:<b@example.org>
-			S: 250 *
+			S: 250
 			C: DATA
-			S: 354 *`)
-		c.send(in)
-		c.expect("250 2.0.0 delivered as *")
+			S: 354`)
+		c.Write(in)
+		c.Expect("250 2.0.0 delivered as")
 		all := r.fake.messages()
 		if n++; len(all) != n || all[n-1].data != content {
 			t.Fatalf("%q became %d messages, the last %q", in, len(all)-n+1, all[len(all)-1].data)
@@ -535,17 +529,16 @@ func TestSmuggling(t *testing.T) {
 
 func TestBDATBytes(t *testing.T) {
 	r := start(t, nil)
-	c := r.dial()
-	c.hello()
+	c := r.hello()
 	data := "a\r\n.\r\n..\nNOOP\r\n\x00\r" + strings.Repeat("z", 100_000)
-	c.send("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n")
-	c.expect("250 *", "250 *")
+	c.Write("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n")
+	c.Expect("250 ", "250 ")
 	for chunk := range slices.Chunk([]byte(data), 33_333) {
-		c.send(fmt.Sprintf("BDAT %d\r\n%s", len(chunk), chunk))
-		c.expect(fmt.Sprintf("250 2.0.0 %d octets received", len(chunk)))
+		c.Write(fmt.Sprintf("BDAT %d\r\n%s", len(chunk), chunk))
+		c.Expect(fmt.Sprintf("250 2.0.0 %d octets received", len(chunk)))
 	}
-	c.send("BDAT 0 LAST\r\n")
-	c.expect("250 2.0.0 delivered as *")
+	c.Write("BDAT 0 LAST\r\n")
+	c.Expect("250 2.0.0 delivered as")
 	if got := r.fake.messages()[0].data; got != data {
 		t.Errorf("%d octets became %d", len(data), len(got))
 	}
@@ -557,18 +550,17 @@ func TestAbandonedBDAT(t *testing.T) {
 	for _, end := range []string{"LHLO x", "QUIT", "STARTTLS", ""} {
 		t.Run(end, func(t *testing.T) {
 			r := start(t, nil)
-			c := r.dial()
-			c.hello()
-			c.send("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nBDAT 3\r\nabc")
-			c.expect("250 *", "250 *", "250 2.0.0 3 octets received")
+			c := r.hello()
+			c.Write("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nBDAT 3\r\nabc")
+			c.Expect("250 ", "250 ", "250 2.0.0 3 octets received")
 			if end == "" {
-				c.conn.Close()
+				c.Conn.Close()
 			} else {
-				c.send(end + "\r\n")
-				c.expect(map[string]string{"LHLO x": "250-localhost", "QUIT": "221 2.0.0 *", "STARTTLS": "220 2.0.0 *"}[end])
+				c.Write(end + "\r\n")
+				c.Expect(map[string]string{"LHLO x": "250 STARTTLS", "QUIT": "221 2.0.0", "STARTTLS": "220 2.0.0"}[end])
 			}
 			r.stop()
-			c.conn.Close()
+			c.Conn.Close()
 			<-r.done
 			if got := r.fake.messages(); len(got) > 0 {
 				t.Errorf("%v", got)
@@ -579,22 +571,21 @@ func TestAbandonedBDAT(t *testing.T) {
 
 func TestSizeLimit(t *testing.T) {
 	r := start(t, func(s *Server) { s.MaxSize = 1000 })
-	c := r.dial()
-	c.hello()
+	c := r.hello()
 	const open = "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<c@example.org>\r\n"
 	line := strings.Repeat("x", 98) + "\r\n"
 	tooLarge := []string{"552 5.3.4 message too large", "552 5.3.4 message too large"}
-	c.send(open + "DATA\r\n" + strings.Repeat(line, 10) + ".\r\n")
-	c.expect("250 *", "250 *", "250 *", "354 *", "250 *", "250 *")
-	c.send(open + "DATA\r\n" + strings.Repeat(line, 10) + "\r\n.\r\n")
-	c.expect("250 *", "250 *", "250 *", "354 *")
-	c.expect(tooLarge...)
-	c.send(open + "BDAT 1000\r\n" + strings.Repeat(line, 10) + "BDAT 1\r\nxBDAT 1 LAST\r\nx")
-	c.expect("250 *", "250 *", "250 *", "250 *", "250 *")
-	c.expect(tooLarge...)
-	c.send(open + "BDAT 10000 LAST\r\n" + strings.Repeat(line, 100))
-	c.expect("250 *", "250 *", "250 *")
-	c.expect(tooLarge...)
+	c.Write(open + "DATA\r\n" + strings.Repeat(line, 10) + ".\r\n")
+	c.Expect("250 ", "250 ", "250 ", "354 ", "250 ", "250 ")
+	c.Write(open + "DATA\r\n" + strings.Repeat(line, 10) + "\r\n.\r\n")
+	c.Expect("250 ", "250 ", "250 ", "354 ")
+	c.Expect(tooLarge...)
+	c.Write(open + "BDAT 1000\r\n" + strings.Repeat(line, 10) + "BDAT 1\r\nxBDAT 1 LAST\r\nx")
+	c.Expect("250 ", "250 ", "250 ", "250 ", "250 ")
+	c.Expect(tooLarge...)
+	c.Write(open + "BDAT 10000 LAST\r\n" + strings.Repeat(line, 100))
+	c.Expect("250 ", "250 ", "250 ")
+	c.Expect(tooLarge...)
 	if got := r.fake.messages(); len(got) != 1 {
 		t.Errorf("%v", got)
 	}
@@ -605,14 +596,13 @@ func TestBrokenOff(t *testing.T) {
 	for _, how := range []string{"DATA\r\nx\r\n", "DATA\r\nx\r\n.", "DATA\r\nx\r\n.\r", "BDAT 5 LAST\r\nx\r\n"} {
 		t.Run(how, func(t *testing.T) {
 			r := start(t, nil)
-			c := r.dial()
-			c.hello()
-			c.send("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n" + how)
-			if err := c.conn.(*net.UnixConn).CloseWrite(); err != nil {
+			c := r.hello()
+			c.Write("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n" + how)
+			if err := c.Conn.(*net.UnixConn).CloseWrite(); err != nil {
 				t.Fatal(err)
 			}
-			c.expect("250 *", "250 *")
-			rest, _ := io.ReadAll(c.r)
+			c.Expect("250 ", "250 ")
+			rest, _ := c.Rest()
 			if strings.Contains(string(rest), "delivered") || len(r.fake.messages()) > 0 {
 				t.Errorf("stored %v, said %q", r.fake.messages(), rest)
 			}
@@ -624,10 +614,10 @@ func TestPatience(t *testing.T) {
 	const waited = "421 4.4.2 localhost waited too long"
 	t.Run("for a command", func(t *testing.T) {
 		c := start(t, func(s *Server) { s.IdleTimeout = 50 * time.Millisecond }).dial()
-		c.expect("220 *")
-		c.send("LHLO")
-		c.expect(waited)
-		c.expectEnd()
+		c.Expect("220 ")
+		c.Write("LHLO")
+		c.Expect(waited)
+		c.Closed()
 	})
 	for name, change := range map[string]func(*Server){
 		"without progress": func(s *Server) { s.DataTimeout = 50 * time.Millisecond },
@@ -636,15 +626,14 @@ func TestPatience(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, change)
 			for _, begin := range []string{"DATA\r\nx\r\n", "BDAT 5\r\nx"} {
-				c := r.dial()
-				c.hello()
-				c.send("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n" + begin)
-				c.expect("250 *", "250 *")
+				c := r.hello()
+				c.Write("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\n" + begin)
+				c.Expect("250 ", "250 ")
 				if begin[0] == 'D' {
-					c.expect("354 *")
+					c.Expect("354 ")
 				}
-				c.expect(waited)
-				c.expectEnd()
+				c.Expect(waited)
+				c.Closed()
 			}
 			if len(r.fake.messages()) > 0 {
 				t.Error("something was stored")
@@ -652,48 +641,45 @@ func TestPatience(t *testing.T) {
 		})
 	}
 	t.Run("for TLS", func(t *testing.T) {
-		c := start(t, func(s *Server) { s.HandshakeTimeout = 50 * time.Millisecond }).dial()
-		c.hello()
-		c.send("STARTTLS\r\n")
-		c.expect("220 *")
-		c.expectEnd()
+		c := start(t, func(s *Server) { s.HandshakeTimeout = 50 * time.Millisecond }).hello()
+		c.Write("STARTTLS\r\n")
+		c.Expect("220 ")
+		c.Closed()
 	})
 	t.Run("with nonsense", func(t *testing.T) {
-		c := start(t, nil).dial()
-		c.hello()
-		c.send(strings.Repeat("X\r\n", 51))
+		c := start(t, nil).hello()
+		c.Write(strings.Repeat("X\r\n", 51))
 		for range 51 {
-			c.expect("500 *")
+			c.Expect("500 ")
 		}
-		c.expect("421 4.7.0 too many errors")
-		c.expectEnd()
+		c.Expect("421 4.7.0 too many errors")
+		c.Closed()
 	})
 }
 
 func TestTooMany(t *testing.T) {
 	r := start(t, func(s *Server) { s.MaxConns, s.MaxRecipients = 1, 2 })
-	c := r.dial()
-	c.hello()
+	c := r.hello()
 	other := r.dial()
-	other.expect("421 4.3.2 localhost too busy, try again later")
-	other.expectEnd()
-	c.talk(`
+	other.Expect("421 4.3.2 localhost too busy, try again later")
+	other.Closed()
+	c.Talk(`
 		C: MAIL FROM:<a@example.org>
-		S: 250 *
+		S: 250
 		C: RCPT TO:<b@example.org>
-		S: 250 *
+		S: 250
 		C: RCPT TO:<c@example.org>
-		S: 250 *
+		S: 250
 		C: RCPT TO:<d@example.org>
 		S: 452 4.5.3 too many recipients
 		C: DATA
-		S: 354 *
+		S: 354
 		C: .
-		S: 250 *
-		S: 250 *
+		S: 250
+		S: 250
 		C: QUIT
-		S: 221 *`)
-	c.expectEnd()
+		S: 221`)
+	c.Closed()
 }
 
 // L42: a process of a user we trust may say REQUIRETLS without TLS.
@@ -706,16 +692,16 @@ func TestLocalUsers(t *testing.T) {
 			}
 		})
 		c := r.dial()
-		if offered := slices.Contains(c.hello(), "REQUIRETLS"); offered != trusted {
+		if offered := slices.Contains(c.Hello(), "REQUIRETLS"); offered != trusted {
 			t.Errorf("trusted %t, offered %t", trusted, offered)
 		}
-		c.send("MAIL FROM:<a@example.org> REQUIRETLS\r\n")
+		c.Write("MAIL FROM:<a@example.org> REQUIRETLS\r\n")
 		if !trusted { // L41
-			c.expect("530 5.7.10 *")
+			c.Expect("530 5.7.10")
 			continue
 		}
-		c.send("RCPT TO:<b@example.org>\r\nDATA\r\n.\r\n")
-		c.expect("250 *", "250 *", "354 *", "250 *")
+		c.Write("RCPT TO:<b@example.org>\r\nDATA\r\n.\r\n")
+		c.Expect("250 ", "250 ", "354 ", "250 ")
 		if env := r.fake.messages()[0].env; !env.RequireTLS || !env.Local || env.Protocol != "LMTP" {
 			t.Errorf("%+v", env)
 		}
@@ -758,32 +744,28 @@ func TestShutdown(t *testing.T) {
 	hold, held := make(chan struct{}), make(chan struct{}, 1)
 	r := start(t, nil)
 	r.fake.hold, r.fake.held = hold, held
-	idle, busy, reading, idleTLS := r.dial(), r.dial(), r.dial(), r.dial()
-	idleTLS.secure()
-	for _, c := range []*client{idle, busy, reading} {
-		c.hello()
-	}
+	idle, busy, reading, idleTLS := r.hello(), r.hello(), r.hello(), r.secure()
 	const open = "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
-	busy.send(open + "busy\r\n.\r\nNOOP\r\n")
+	busy.Write(open + "busy\r\n.\r\nNOOP\r\n")
 	<-held
-	reading.send(open + "rea")
-	reading.expect("250 *", "250 *", "354 *")
+	reading.Write(open + "rea")
+	reading.Expect("250 ", "250 ", "354 ")
 	r.stop()
-	idle.expect("421 4.3.2 localhost is shutting down")
-	idle.expectEnd()
-	idleTLS.expect("421 4.3.2 localhost is shutting down")
-	idleTLS.expectEnd() // with close_notify, or this would be an unexpected EOF
+	idle.Expect("421 4.3.2 localhost is shutting down")
+	idle.Closed()
+	idleTLS.Expect("421 4.3.2 localhost is shutting down")
+	idleTLS.Closed() // with close_notify, or this would be an unexpected EOF
 	if conn, err := net.Dial("unix", r.addr); err == nil {
 		conn.Close()
 		t.Error("the socket is still there")
 	}
-	reading.send("ding\r\n.\r\n")
+	reading.Write("ding\r\n.\r\n")
 	<-held
 	close(hold)
-	busy.expect("250 *", "250 *", "354 *", "250 2.0.0 delivered as *", "421 4.3.2 *")
-	busy.expectEnd()
-	reading.expect("250 2.0.0 delivered as *", "421 4.3.2 *")
-	reading.expectEnd()
+	busy.Expect("250 ", "250 ", "354 ", "250 2.0.0 delivered as", "421 4.3.2")
+	busy.Closed()
+	reading.Expect("250 2.0.0 delivered as", "421 4.3.2")
+	reading.Closed()
 	<-r.done
 	if got := r.fake.messages(); len(got) != 2 {
 		t.Errorf("%v", got)
@@ -794,13 +776,12 @@ func TestShutdown(t *testing.T) {
 func TestShutdownGrace(t *testing.T) {
 	r := start(t, func(s *Server) { s.Grace = 50 * time.Millisecond })
 	r.fake.hold, r.fake.held = make(chan struct{}), make(chan struct{}, 1)
-	c := r.dial()
-	c.hello()
-	c.send("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nx\r\n.\r\n")
+	c := r.hello()
+	c.Write("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nx\r\n.\r\n")
 	<-r.fake.held
 	r.stop()
 	<-r.done
-	rest, _ := io.ReadAll(c.r)
+	rest, _ := c.Rest()
 	if strings.Contains(string(rest), "delivered") || len(r.fake.messages()) > 0 {
 		t.Errorf("stored %v, said %q", r.fake.messages(), rest)
 	}
@@ -816,19 +797,14 @@ func TestAcceptFails(t *testing.T) {
 	server := &Server{Hostname: "localhost", Backend: &fake{}}
 	served := make(chan error)
 	go func() { served <- server.Serve(ctx, &flaky{l, 2}) }()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &client{t: t}
-	c.use(conn)
-	c.hello()
+	c := lmtptest.Dial(t, "tcp", l.Addr().String(), nil)
+	c.Hello()
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	c.expect("421 *")
-	c.expectEnd()
+	c.Expect("421 ")
+	c.Closed()
 }
 
 // flaky is a listener whose first calls fail.

@@ -1,7 +1,6 @@
 package lmtp
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"rtls/internal/lda"
+	"rtls/internal/lmtptest"
 	"rtls/internal/testpki"
 )
 
@@ -151,129 +151,25 @@ func start(t *testing.T, change func(*Server)) *running {
 	return r
 }
 
-// client is the other side, driven line by line.
-type client struct {
-	t    *testing.T
-	ca   *testpki.CA
-	conn net.Conn
-	r    *bufio.Reader
+func (r *running) dial() *lmtptest.Client {
+	r.t.Helper()
+	return lmtptest.Dial(r.t, "unix", r.addr, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "localhost"})
 }
 
-func (r *running) dial() *client {
+// hello is a client that has said LHLO.
+func (r *running) hello() *lmtptest.Client {
 	r.t.Helper()
-	conn, err := net.Dial("unix", r.addr)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { conn.Close() })
-	c := &client{t: r.t, ca: r.ca}
-	c.use(conn)
+	c := r.dial()
+	c.Hello()
 	return c
 }
 
-func (c *client) use(conn net.Conn) {
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		c.t.Fatal(err)
-	}
-	c.conn, c.r = conn, bufio.NewReader(conn)
-}
-
-func (c *client) send(s string) {
-	c.t.Helper()
-	if _, err := io.WriteString(c.conn, s); err != nil {
-		c.t.Fatalf("send %.60q: %v", s, err)
-	}
-}
-
-// expect reads a line for each pattern. A "*" at a pattern's end stands for
-// anything.
-func (c *client) expect(patterns ...string) {
-	c.t.Helper()
-	for _, p := range patterns {
-		line, err := c.r.ReadString('\n')
-		if err != nil {
-			c.t.Fatalf("expected %q: %v", p, err)
-		}
-		got, ok := strings.CutSuffix(line, "\r\n")
-		if prefix, open := strings.CutSuffix(p, "*"); open {
-			ok = ok && strings.HasPrefix(got, prefix)
-		} else {
-			ok = ok && got == p
-		}
-		if !ok {
-			c.t.Fatalf("got %q, expected %q", line, p)
-		}
-	}
-}
-
-// expectEnd makes sure that the server says nothing more and closes.
-func (c *client) expectEnd() {
-	c.t.Helper()
-	if rest, err := io.ReadAll(c.r); err != nil || len(rest) > 0 {
-		c.t.Fatalf("expected the end, got %q and %v", rest, err)
-	}
-}
-
-// hello reads the greeting and says LHLO. It returns the lines of the reply.
-func (c *client) hello() []string {
-	c.t.Helper()
-	c.expect("220 localhost LMTP *")
-	return c.lhlo()
-}
-
-func (c *client) lhlo() []string {
-	c.t.Helper()
-	c.send("LHLO client.example\r\n")
-	var lines []string
-	for {
-		line, err := c.r.ReadString('\n')
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		lines = append(lines, strings.TrimSpace(line[4:]))
-		if strings.HasPrefix(line, "250 ") {
-			return lines
-		}
-		if !strings.HasPrefix(line, "250-") {
-			c.t.Fatalf("reply to LHLO: %q", line)
-		}
-	}
-}
-
-func (c *client) startTLS() {
-	c.t.Helper()
-	c.send("STARTTLS\r\n")
-	c.expect("220 2.0.0 *")
-	conn := tls.Client(c.conn, &tls.Config{RootCAs: c.ca.Pool(), ServerName: "localhost"})
-	if err := conn.Handshake(); err != nil {
-		c.t.Fatal(err)
-	}
-	c.use(conn)
-}
-
-// secure is hello, STARTTLS and LHLO again.
-func (c *client) secure() []string {
-	c.t.Helper()
-	c.hello()
-	c.startTLS()
-	return c.lhlo()
-}
-
-// talk runs a script: lines that begin with "C: " are sent, with "S: " expected.
-// Others, but for empty ones, are mistakes.
-func (c *client) talk(script string) {
-	c.t.Helper()
-	for line := range strings.Lines(script) {
-		line = strings.Trim(line, "\t\n")
-		switch {
-		case strings.HasPrefix(line, "C: "):
-			c.send(line[3:] + "\r\n")
-		case strings.HasPrefix(line, "S: "):
-			c.expect(line[3:])
-		case line != "":
-			c.t.Fatalf("script line %q", line)
-		}
-	}
+// secure is a client that has said LHLO, STARTTLS and LHLO again.
+func (r *running) secure() *lmtptest.Client {
+	r.t.Helper()
+	c := r.hello()
+	c.StartTLS().LHLO()
+	return c
 }
 
 // transcript is a connection whose client has said everything beforehand.

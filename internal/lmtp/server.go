@@ -54,6 +54,7 @@ type Server struct {
 	IdleTimeout      time.Duration // for each command line, 5 minutes (RFC 5321 section 4.5.3.2.7)
 	DataTimeout      time.Duration // without progress inside a message, 3 minutes
 	MessageTimeout   time.Duration // for a whole message, 1 hour
+	WriteTimeout     time.Duration // for the client to take our replies, 30 seconds
 	HandshakeTimeout time.Duration // 30 seconds
 	Grace            time.Duration // for running deliveries at shutdown, 30 seconds
 }
@@ -75,15 +76,17 @@ func (s *Server) withDefaults() *Server {
 	orDefault(&cfg.IdleTimeout, 5*time.Minute)
 	orDefault(&cfg.DataTimeout, 3*time.Minute)
 	orDefault(&cfg.MessageTimeout, time.Hour)
+	orDefault(&cfg.WriteTimeout, 30*time.Second)
 	orDefault(&cfg.HandshakeTimeout, 30*time.Second)
 	orDefault(&cfg.Grace, 30*time.Second)
 	return &cfg
 }
 
 // Serve serves until ctx ends, then closes the listeners, tells idle clients to
-// come back later and lets running deliveries finish, for as long as Grace. It
-// returns when all connections are closed: nil if ctx ended it, else what made
-// a listener unusable.
+// come back later and lets clients in the middle of a message finish, for as long
+// as Grace. Then it reads no more and tells the Backend to stop; a message that is
+// stored by then is still acknowledged. It returns when all connections are
+// closed: nil if ctx ended it, else what made a listener unusable.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	cfg := s.withDefaults()
 
@@ -106,7 +109,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	p.shut()
 	late := time.AfterFunc(cfg.Grace, func() {
 		cancel()
-		p.kill()
+		p.stopReading()
 	})
 	defer late.Stop()
 	p.wg.Wait()
@@ -126,7 +129,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 		case <-work.Done():
 		case <-time.After(cfg.Grace):
 			cancel()
-			conn.Close()
+			c.stopReading()
 		}
 	})()
 	c.serve()
@@ -145,11 +148,16 @@ type pool struct {
 
 func (p *pool) start(raw net.Conn) {
 	c := newConn(p.cfg, p.work, raw)
+	if !p.add(c) {
+		c.turnAway()
+	}
+}
+
+func (p *pool) add(c *conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shutd || len(p.conns) >= p.cfg.MaxConns {
-		c.turnAway()
-		return
+		return false
 	}
 	p.conns[c] = struct{}{}
 	p.wg.Go(func() {
@@ -158,6 +166,7 @@ func (p *pool) start(raw net.Conn) {
 		defer p.mu.Unlock()
 		delete(p.conns, c)
 	})
+	return true
 }
 
 // shut ends connections that wait for a command, and the others once they do.
@@ -170,10 +179,10 @@ func (p *pool) shut() {
 	}
 }
 
-func (p *pool) kill() {
+func (p *pool) stopReading() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
-		c.raw.Close()
+		c.stopReading()
 	}
 }
