@@ -23,7 +23,7 @@ vet:
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
-	getmail6 fetchmail
+	getmail6 fetchmail dovecot-core procmail maildrop
 
 # These conflict with Postfix; they are unpacked below .peers and run from there.
 PEERS_UNPACKED = exim4-daemon-light opensmtpd
