@@ -73,8 +73,9 @@ const version = len(layouts)
 
 // DB is an index in a database file.
 type DB struct {
-	db   *sql.DB
-	lock *writeLock
+	db    *sql.DB
+	lock  *writeLock
+	users *os.File // shared with all who have the index open; nil for who is alone
 }
 
 var _ index.Index = (*DB)(nil)
@@ -85,6 +86,20 @@ var ErrDamaged = errors.New("index is damaged")
 // Open opens the index at path and makes it if there is none. It fails with
 // ErrDamaged where the file cannot be used.
 func Open(ctx context.Context, path string) (*DB, error) {
+	users, err := joinUsers(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	d, err := open(ctx, path)
+	if err != nil {
+		return nil, errors.Join(err, closeUsers(users))
+	}
+	d.users = users
+	return d, nil
+}
+
+// open must be called with the lock of the users.
+func open(ctx context.Context, path string) (*DB, error) {
 	// The database holds names and addresses of mail: nobody else's business.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -112,7 +127,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	d := &DB{db, lock}
+	d := &DB{db: db, lock: lock}
 	if err := d.init(ctx); err != nil {
 		return nil, errors.Join(classify(err), d.Close())
 	}
@@ -158,7 +173,9 @@ func classify(err error) error {
 }
 
 // Close closes the database.
-func (d *DB) Close() error { return errors.Join(d.db.Close(), d.lock.close()) }
+func (d *DB) Close() error {
+	return errors.Join(d.db.Close(), d.lock.close(), closeUsers(d.users))
+}
 
 // beginner is a database, or one connection of it.
 type beginner interface {

@@ -3,8 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"rtls/store/internal/index"
@@ -85,5 +88,131 @@ func TestSoonIsNotForEver(t *testing.T) {
 		if err := c.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&level); err != nil || level != 2 {
 			t.Errorf("synchronous is %d, %v; want 2, FULL", level, err)
 		}
+	}
+}
+
+// Who is alone with an index keeps others out, and is not let in while they are there.
+func TestAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.db")
+	d, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(path); !errors.Is(err, ErrInUse) {
+		t.Fatalf("alone with somebody: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alone, err := Lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alone.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if d, err := Open(ctx, path); err == nil {
+		d.Close()
+		t.Fatal("somebody else was let in")
+	}
+	if d, err = alone.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := alone.Share(d); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Close(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(path); !errors.Is(err, ErrInUse) {
+		t.Errorf("the last has not left: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if alone, err = Lock(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := alone.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOrphans(t *testing.T) {
+	d, err := Open(t.Context(), filepath.Join(t.TempDir(), "index.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, statement := range []string{
+		"INSERT INTO message VALUES (7, 1, 1, '', 0, 0, 0, '')",
+		"INSERT INTO expunged VALUES (7, 1, 1)",
+		"INSERT INTO summary VALUES (7, 1, x'00')", // hangs on the first
+		"INSERT INTO summary VALUES (8, 1, x'00')",
+	} {
+		if _, err := d.db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := d.Orphans(t.Context(), false); n != 3 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := d.Orphans(t.Context(), true); n != 4 || err != nil {
+		t.Errorf("removed %d, %v", n, err)
+	}
+	if n, err := d.Orphans(t.Context(), false); n != 0 || err != nil {
+		t.Errorf("left %d, %v", n, err)
+	}
+}
+
+// What SQLite knows of its own damage is told, also where it cannot go on.
+func TestDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.db")
+	fill := func(d *DB) error {
+		return d.Update(t.Context(), func(tx index.Tx) error {
+			var list []index.Message
+			for uid := uint32(1); uid < 2000; uid++ {
+				list = append(list, index.Message{UID: uid, ModSeq: 1, Name: strings.Repeat("n", 80)})
+			}
+			return tx.Put(1, list)
+		})
+	}
+	d, err := Open(t.Context(), path)
+	if err == nil {
+		err = errors.Join(fill(d), d.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func() (n int) {
+		d, err := Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if err := d.Damage(t.Context(), func(string) error { n++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := count(); n != 0 {
+		t.Errorf("%d problems of a whole index", n)
+	}
+	for i := len(raw) / 2; i < len(raw)*3/4; i++ {
+		raw[i] ^= 0x5a
+	}
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if count() == 0 {
+		t.Error("damage is not seen")
 	}
 }

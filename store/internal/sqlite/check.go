@@ -1,0 +1,87 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"rtls/store/internal/index"
+)
+
+var _ index.Checker = (*DB)(nil)
+
+func (d *DB) Damage(ctx context.Context, f func(problem string) error) error {
+	problems, err := d.integrity(ctx)
+	if err = ended(ctx, err); errors.Is(err, ErrDamaged) {
+		problems, err = append(problems, err.Error()), nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, problem := range problems {
+		if err := f(problem); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *DB) integrity(ctx context.Context) (problems []string, err error) {
+	rows, err := d.db.QueryContext(ctx, "PRAGMA integrity_check(100)")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return problems, err
+		}
+		if line != "ok" {
+			problems = append(problems, line)
+		}
+	}
+	return problems, rows.Err()
+}
+
+// orphans are conditions for rows that nothing leads to, by table. Messages come
+// before what hangs on them.
+var orphans = [...]struct{ table, where string }{
+	{"message", "mailbox NOT IN (SELECT id FROM mailbox)"},
+	{"expunged", "mailbox NOT IN (SELECT id FROM mailbox)"},
+	{"summary", "NOT EXISTS (SELECT 1 FROM message WHERE message.mailbox = summary.mailbox AND message.uid = summary.uid)"},
+}
+
+func (d *DB) Orphans(ctx context.Context, remove bool) (n int64, err error) {
+	if remove {
+		err = d.transact(ctx, func(t *sql.Tx) error {
+			n = 0
+			for _, o := range orphans {
+				result, err := t.Exec("DELETE FROM " + o.table + " WHERE " + o.where)
+				if err != nil {
+					return err
+				}
+				gone, err := result.RowsAffected()
+				if err != nil {
+					return err
+				}
+				n += gone
+			}
+			return nil
+		})
+		return n, ended(ctx, err)
+	}
+	t, err := d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return 0, ended(ctx, err)
+	}
+	defer t.Rollback()
+	for _, o := range orphans {
+		var found int64
+		if err := t.QueryRow("SELECT count(*) FROM " + o.table + " WHERE " + o.where).Scan(&found); err != nil {
+			return 0, ended(ctx, err)
+		}
+		n += found
+	}
+	return n, nil
+}
