@@ -2,6 +2,10 @@ package mimetree
 
 import "strings"
 
+// ParseAddresses reads the unfolded value of one address field. There must be no
+// NUL, CR or LF in it; nothing else is wrong.
+func ParseAddresses(value string) []Address { return parseAddresses(value) }
+
 // parseAddresses reads an address list (RFC 5322 section 3.4, and 4.4 for the
 // obsolete forms). What holds any word between two commas becomes an address,
 // however little it looks like one.

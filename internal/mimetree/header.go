@@ -22,6 +22,7 @@ const (
 	subject
 	inReplyTo
 	messageID
+	references
 	from // from here on, address lists
 	sender
 	replyTo
@@ -44,6 +45,7 @@ var fieldNames = map[string]field{
 	"subject":                   subject,
 	"in-reply-to":               inReplyTo,
 	"message-id":                messageID,
+	"references":                references,
 	"from":                      from,
 	"sender":                    sender,
 	"reply-to":                  replyTo,
@@ -71,6 +73,9 @@ func (p *parser) header(as role) (stop, bool) {
 		pc := p.next()
 		if s, ok := p.stopAt(pc); ok {
 			return s, true
+		}
+		if p.keepHead && p.parts == 1 && len(p.head) < maxHead {
+			p.head = append(p.head, pc.data...)
 		}
 		switch {
 		case !pc.first, pc.data[0] == ' ', pc.data[0] == '\t':

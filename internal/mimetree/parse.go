@@ -36,6 +36,10 @@ type parser struct {
 	open  []string // boundaries of the multiparts around, outermost first
 	parts int
 	fields
+
+	keepHead bool   // a summary is made, and needs what follows of the root
+	head     []byte // its header, cut off behind maxHead
+	thread   string // see Summary
 }
 
 // mark is a place in the message, and the number of line feeds before it.
@@ -155,6 +159,9 @@ func (p *parser) part(depth int, as role) (*Part, stop, mark) {
 	p.describe(part, as)
 	if as == isMessage {
 		part.Envelope = p.envelope()
+		if p.parts == 1 && p.keepHead {
+			p.thread = p.threadRoot()
+		}
 	}
 	end := start
 	switch {
