@@ -386,6 +386,9 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 				return err
 			}
 		}
+		if err := copySummaries(tx, c.m.ID, to.c.m.ID, pairs); err != nil {
+			return err
+		}
 		if move {
 			linked = nil // from here on there is no way back
 			return v.remove(s, rows, c)

@@ -62,8 +62,13 @@ type Tx interface {
 	// from low to high, by UID. f must not keep the octets.
 	Summaries(id int64, low, high uint32, f func(uid uint32, summary []byte) error) error
 	// PutSummaries keeps summaries of messages, in place of earlier ones. They go
-	// with their messages; for a UID without a message none is kept.
+	// with their messages; for a UID without a message none is kept. One without
+	// octets only takes the earlier one away.
 	PutSummaries(id int64, summaries []Summary) error
+	// CopySummaries keeps summaries of messages in one mailbox as those of their
+	// copies in another, or in the same, which the transaction has put or will put.
+	// Where there is none, none is kept.
+	CopySummaries(from, to int64, copies []CopiedUID) error
 
 	// NextUIDValidity returns a number above every one it has returned before,
 	// and at least low.
@@ -111,3 +116,6 @@ type Summary struct {
 	UID    uint32
 	Octets []byte
 }
+
+// CopiedUID is a message and a copy of it.
+type CopiedUID struct{ From, To uint32 }

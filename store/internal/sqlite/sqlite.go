@@ -472,7 +472,26 @@ func (t tx) PutSummaries(id int64, summaries []index.Summary) error {
 	}
 	defer s.Close()
 	for _, m := range summaries {
-		if _, err := s.Exec(m.Octets, id, m.UID); err != nil {
+		if len(m.Octets) == 0 {
+			_, err = t.Exec("DELETE FROM summary WHERE mailbox = ? AND uid = ?", id, m.UID)
+		} else {
+			_, err = s.Exec(m.Octets, id, m.UID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t tx) CopySummaries(from, to int64, copies []index.CopiedUID) error {
+	s, err := t.Prepare("INSERT OR REPLACE INTO summary (mailbox, uid, octets) SELECT ?, ?, octets FROM summary WHERE mailbox = ? AND uid = ?")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for _, c := range copies {
+		if _, err := s.Exec(to, c.To, from, c.From); err != nil {
 			return err
 		}
 	}

@@ -35,6 +35,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"TrimLog":           testTrimLog,
 		"Summaries":         testSummaries,
 		"SummariesGo":       testSummariesGo,
+		"CopySummaries":     testCopySummaries,
 		"UpdateSoon":        testUpdateSoon,
 		"UIDValidity":       testUIDValidity,
 		"DeleteMailbox":     testDeleteMailbox,

@@ -53,7 +53,7 @@ func withSummaries(t *testing.T, ix index.Index) (m, other index.Mailbox) {
 			if err := tx.Put(m.ID, []index.Message{{UID: 1, ModSeq: 1}, {UID: 2, ModSeq: 1}, {UID: math.MaxUint32, ModSeq: 1}}); err != nil {
 				return err
 			}
-			list := []index.Summary{summary(math.MaxUint32, "last"), summary(1, "a\x00\xff"), summary(2, ""), summary(3, "of no message")}
+			list := []index.Summary{summary(math.MaxUint32, "last"), summary(1, "a\x00\xff"), summary(2, "b"), summary(3, "of no message")}
 			if err := tx.PutSummaries(m.ID, list); err != nil {
 				return err
 			}
@@ -66,12 +66,16 @@ func withSummaries(t *testing.T, ix index.Index) (m, other index.Mailbox) {
 func testSummaries(t *testing.T, o Opener) {
 	ix := open(t, o)
 	m, other := withSummaries(t, ix)
-	equal(t, "all", summaries(t, ix, m.ID, 0, math.MaxUint32), []string{"1 a\x00\xff", "2 ", "4294967295 last"})
+	equal(t, "all", summaries(t, ix, m.ID, 0, math.MaxUint32), []string{"1 a\x00\xff", "2 b", "4294967295 last"})
 	equal(t, "one", summaries(t, ix, m.ID, 1, 1), []string{"1 a\x00\xff"})
 	equal(t, "none", summaries(t, ix, m.ID, 3, 100), nil)
 	update(t, ix, func(tx index.Tx) error {
 		return tx.PutSummaries(m.ID, []index.Summary{summary(1, "first"), summary(1, "second")})
 	})
+	update(t, ix, func(tx index.Tx) error {
+		return tx.PutSummaries(m.ID, []index.Summary{summary(2, ""), summary(3, "")})
+	})
+	equal(t, "taken away", summaries(t, ix, m.ID, 2, 3), nil)
 	equal(t, "replaced", summaries(t, ix, m.ID, 0, 1), []string{"1 second"})
 	equal(t, "the other mailbox's", summaries(t, ix, other.ID, 0, 1), []string{"1 a\x00\xff"})
 	// A change of flags is none of the octets.
@@ -99,12 +103,36 @@ func testSummariesGo(t *testing.T, o Opener) {
 		}
 		return tx.PutSummaries(m.ID, []index.Summary{summary(1, "too late")})
 	})
-	equal(t, "after expunge", summaries(t, ix, m.ID, 0, math.MaxUint32), []string{"2 ", "4294967295 last"})
+	equal(t, "after expunge", summaries(t, ix, m.ID, 0, math.MaxUint32), []string{"2 b", "4294967295 last"})
 	update(t, ix, func(tx index.Tx) error { return tx.DeleteMailbox(m.ID) })
 	equal(t, "of a deleted mailbox", summaries(t, ix, m.ID, 0, math.MaxUint32), nil)
 	next := put(t, ix, mailbox(3))
 	equal(t, "of the next mailbox", summaries(t, ix, next.ID, 0, math.MaxUint32), nil)
 	equal(t, "of the other mailbox", summaries(t, ix, other.ID, 0, 1), []string{"1 a\x00\xff"})
+}
+
+// Copies have the summaries of their originals, which keep them.
+func testCopySummaries(t *testing.T, o Opener) {
+	ix := open(t, o)
+	m, other := withSummaries(t, ix)
+	update(t, ix, func(tx index.Tx) error {
+		if err := tx.Put(other.ID, []index.Message{{UID: 10, ModSeq: 2}, {UID: 11, ModSeq: 2}, {UID: 12, ModSeq: 2}}); err != nil {
+			return err
+		}
+		if err := tx.CopySummaries(m.ID, other.ID, []index.CopiedUID{{From: 1, To: 10}, {From: 3, To: 11}, {From: 2, To: 2}}); err != nil {
+			return err
+		}
+		// In one mailbox, and before the copy is put.
+		if err := tx.CopySummaries(m.ID, m.ID, []index.CopiedUID{{From: math.MaxUint32, To: 4}}); err != nil {
+			return err
+		}
+		if err := tx.Put(m.ID, []index.Message{{UID: 4, ModSeq: 2}}); err != nil {
+			return err
+		}
+		return tx.Expunge(m.ID, []uint32{1}, 3) // as a move does
+	})
+	equal(t, "copies", summaries(t, ix, other.ID, 0, math.MaxUint32), []string{"1 a\x00\xff", "2 b", "10 a\x00\xff", "4294967295 last"})
+	equal(t, "originals", summaries(t, ix, m.ID, 0, math.MaxUint32), []string{"2 b", "4 last", "4294967295 last"})
 }
 
 // UpdateSoon differs from Update only in what a crash may do.
