@@ -62,9 +62,9 @@ Delivery of one message
   -e, -k, -t, -Y           accepted for compatibility; it is always so
 
 LMTP
-  --lmtp unix:PATH[,mode=0660][,group=NAME]
+  --lmtp unix:PATH[,mode=0660][,owner=NAME][,group=NAME]
   --lmtp tcp:HOST:PORT     beyond loopback clients have to use STARTTLS
-  --lmtp systemd           the sockets that systemd hands over
+  --lmtp systemd[:NAME]    the sockets, of that name, that systemd hands over
   --lmtp stdio             one dialogue on standard input and output
 
   -c, --config FILE        default: ` + config.SystemPath + `
@@ -157,6 +157,15 @@ func (o *options) checkServe(fs *pflag.FlagSet) error {
 	isStdio := func(l listen) bool { return l.kind == "stdio" }
 	if len(o.lmtp) > 1 && slices.ContainsFunc(o.lmtp, isStdio) {
 		return errors.New("--lmtp stdio is one dialogue and goes with no other --lmtp")
+	}
+	var fromSystemd []string
+	for _, l := range o.lmtp {
+		if l.kind == "systemd" {
+			fromSystemd = append(fromSystemd, l.addr)
+		}
+	}
+	if all := len(fromSystemd); all > 1 && (slices.Contains(fromSystemd, "") || len(slices.Compact(slices.Sorted(slices.Values(fromSystemd)))) < all) {
+		return errors.New("--lmtp systemd: each socket of systemd can be taken once")
 	}
 	return nil
 }

@@ -12,13 +12,15 @@ import (
 	"syscall"
 
 	"rtls/internal/cli"
+	"rtls/internal/systemd"
 )
 
 // listen is one value of --lmtp.
 type listen struct {
 	kind  string // "unix", "tcp", "systemd" or "stdio"
-	addr  string // path, or host:port
+	addr  string // path, host:port, or the name of systemd's socket
 	mode  os.FileMode
+	owner string
 	group string
 }
 
@@ -39,8 +41,9 @@ func parseListen(spec string) (listen, error) {
 	case kind == "tcp":
 		return l, l.checkTCP()
 	case (kind == "systemd" || kind == "stdio") && kind == spec:
+	case kind == "systemd" && rest != "":
 	default:
-		err = fmt.Errorf("--lmtp takes unix:PATH, tcp:HOST:PORT, systemd or stdio, not %q", spec)
+		err = fmt.Errorf("--lmtp takes unix:PATH, tcp:HOST:PORT, systemd, systemd:NAME or stdio, not %q", spec)
 	}
 	if err != nil {
 		return l, usageError(err)
@@ -48,7 +51,7 @@ func parseListen(spec string) (listen, error) {
 	return l, nil
 }
 
-// parseUnix reads "PATH,mode=0660,group=NAME". Whoever may connect may say what
+// parseUnix reads "PATH,mode=0660,owner=NAME,group=NAME". Whoever may connect may say what
 // came with REQUIRETLS, so without a mode nobody but the owner can.
 func (l *listen) parseUnix() error {
 	path, settings, more := strings.Cut(l.addr, ",")
@@ -64,10 +67,12 @@ func (l *listen) parseUnix() error {
 				return fmt.Errorf("mode= of --lmtp unix: takes three octal digits, not %q", value)
 			}
 			l.mode = os.FileMode(mode)
+		case "owner":
+			l.owner = value
 		case "group":
 			l.group = value
 		default:
-			return fmt.Errorf("--lmtp unix:PATH takes mode= and group=, not %q", setting)
+			return fmt.Errorf("--lmtp unix:PATH takes mode=, owner= and group=, not %q", setting)
 		}
 	}
 	const longest = 107 // of a socket's path, on Linux
@@ -82,26 +87,39 @@ func (l *listen) checkTCP() error {
 	if err != nil {
 		return usageError(fmt.Errorf("--lmtp tcp: takes HOST:PORT, not %q", l.addr))
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
 		return usageError(fmt.Errorf("--lmtp tcp: takes a port number, not %q", port))
-	} else if n == 25 { // RFC 2033 section 5
-		return cli.Errorf(cli.Config, "LMTP is not served on port 25, which is SMTP's").
-			WithHint("write --lmtp tcp:127.0.0.1:24, or a Unix socket")
 	}
-	return nil
+	return checkPort(int(n))
+}
+
+// checkPort follows RFC 2033 section 5.
+func checkPort(port int) error {
+	if port != 25 {
+		return nil
+	}
+	return cli.Errorf(cli.Config, "LMTP is not served on port 25, which is SMTP's").
+		WithHint("write --lmtp tcp:127.0.0.1:24, or a Unix socket")
 }
 
 // open starts to listen.
-func (l listen) open() ([]net.Listener, error) {
+func (l listen) open(sd systemd.Env) ([]net.Listener, error) {
 	switch l.kind {
 	case "unix":
 		socket, err := l.openUnix()
-		return []net.Listener{socket}, err
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{socket}, nil
 	case "tcp":
 		socket, err := net.Listen("tcp", l.addr)
-		return []net.Listener{socket}, err
+		if err != nil {
+			return nil, err
+		}
+		return []net.Listener{socket}, nil
 	}
-	return systemdSockets(os.Getpid(), os.LookupEnv)
+	return sd.Listeners(l.addr)
 }
 
 // openUnix makes the socket, with nobody let in before its mode and group are
@@ -123,17 +141,29 @@ func (l listen) openUnix() (net.Listener, error) {
 	return socket, nil
 }
 
+// admit gives the socket its owner and group, and then its mode.
 func (l listen) admit() error {
+	uid, gid := -1, -1
+	if l.owner != "" {
+		u, err := user.Lookup(l.owner)
+		if err != nil {
+			return err
+		}
+		if uid, err = strconv.Atoi(u.Uid); err != nil {
+			return err
+		}
+	}
 	if l.group != "" {
 		g, err := user.LookupGroup(l.group)
 		if err != nil {
 			return err
 		}
-		gid, err := strconv.Atoi(g.Gid)
-		if err != nil {
+		if gid, err = strconv.Atoi(g.Gid); err != nil {
 			return err
 		}
-		if err := os.Chown(l.addr, -1, gid); err != nil {
+	}
+	if uid >= 0 || gid >= 0 {
+		if err := os.Chown(l.addr, uid, gid); err != nil {
 			return err
 		}
 	}
@@ -159,27 +189,6 @@ func removeStale(path string) error {
 		return err
 	}
 	return os.Remove(path)
-}
-
-// systemdSockets takes over the sockets of sd_listen_fds(3).
-func systemdSockets(pid int, lookup func(string) (string, bool)) ([]net.Listener, error) {
-	forPID, _ := lookup("LISTEN_PID")
-	count, _ := lookup("LISTEN_FDS")
-	n, err := strconv.Atoi(count)
-	if err != nil || n < 1 || forPID != strconv.Itoa(pid) {
-		return nil, errors.New("--lmtp systemd: systemd has handed over no socket")
-	}
-	var all []net.Listener
-	for i := range n {
-		f := os.NewFile(uintptr(3+i), "systemd socket")
-		l, err := net.FileListener(f)
-		f.Close()
-		if err != nil {
-			return all, fmt.Errorf("socket %d of systemd: %w", i, err)
-		}
-		all = append(all, l)
-	}
-	return all, nil
 }
 
 // userIDs looks up the users of trust_local.

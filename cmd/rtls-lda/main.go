@@ -15,7 +15,6 @@ import (
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/lda"
-	"rtls/internal/tlsconf"
 	"rtls/store"
 )
 
@@ -95,7 +94,7 @@ func checkConfig(o *options, env cli.Env) error {
 	}
 	_, err = auth.Open(f.Store.Users).Known("postmaster")
 	if err == nil && f.LDA.Cert != "" {
-		_, err = tlsconf.Server(f.LDA.Cert, f.LDA.Key)
+		_, err = serverTLS(f)
 	}
 	if err == nil {
 		_, err = userIDs(f.LDA.TrustLocal)

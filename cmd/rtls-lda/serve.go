@@ -1,16 +1,21 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"sync"
 	"time"
 
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/lmtp"
+	"rtls/internal/systemd"
 	"rtls/internal/tlsconf"
 )
 
@@ -28,27 +33,84 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 	if o.lmtp[0].kind == "stdio" {
 		return serveStdio(ctx, server, env)
 	}
-	var listeners []net.Listener
+	sd := systemd.Env{PID: os.Getpid(), Getenv: env.Getenv}
+	listeners, err := openAll(o.lmtp, sd)
 	defer func() {
 		for _, l := range listeners {
 			l.Close() // removes a Unix socket; a second time it does nothing
 		}
 	}()
-	for _, l := range o.lmtp {
-		sockets, err := l.open()
-		if err != nil {
-			return cli.Errorf(cli.TempFail, "listen on %s: %w", l, err)
-		}
-		listeners = append(listeners, sockets...)
+	if err != nil {
+		return err
 	}
 	for _, l := range listeners {
 		logger.Info("LMTP on " + l.Addr().Network() + ":" + l.Addr().String())
 	}
+	defer report(ctx, sd, logger, listeners[0].Addr())()
 	return server.Serve(ctx, listeners...)
 }
 
+// openAll opens all listeners; with an error it returns those that are open.
+func openAll(lmtp []listen, sd systemd.Env) (all []net.Listener, err error) {
+	for _, l := range lmtp {
+		sockets, err := l.open(sd)
+		if err != nil {
+			return all, cli.Errorf(cli.TempFail, "listen on %s: %w", l, err)
+		}
+		all = append(all, sockets...)
+		for _, socket := range sockets {
+			if tcp, ok := socket.Addr().(*net.TCPAddr); ok {
+				if err := checkPort(tcp.Port); err != nil {
+					return all, err
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// report tells systemd that we are ready, that we live and, when ctx has ended,
+// that we are about to stop. The function that it returns ends that.
+func report(ctx context.Context, sd systemd.Env, logger *slog.Logger, addr net.Addr) (end func()) {
+	notify := func(state string) {
+		if err := sd.Notify(state); err != nil {
+			logger.Warn("systemd", "err", err)
+		}
+	}
+	notify(systemd.Ready)
+	unhook := context.AfterFunc(ctx, func() { notify(systemd.Stopping) })
+	alive, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := sd.Watchdog(alive, func(ctx context.Context) error { return greets(ctx, addr) }); err != nil {
+			logger.Error("no answer from ourselves", "err", err)
+		}
+	})
+	return func() {
+		unhook()
+		cancel()
+		wg.Wait()
+	}
+}
+
+// greets says whether there is somebody at addr who answers, be it that he is too
+// busy.
+func greets(ctx context.Context, addr net.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, addr.Network(), addr.String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	_, err = bufio.NewReader(conn).ReadString('\n')
+	return err
+}
+
 func newServer(f *config.File, logger *slog.Logger) (*lmtp.Server, error) {
-	tlsConfig, err := tlsconf.Server(f.LDA.Cert, f.LDA.Key)
+	tlsConfig, err := serverTLS(f)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +128,32 @@ func newServer(f *config.File, logger *slog.Logger) (*lmtp.Server, error) {
 	}, nil
 }
 
-// serveStdio serves one client on standard input and output.
+func serverTLS(f *config.File) (*tls.Config, error) {
+	c, err := tlsconf.Server(f.LDA.Cert, f.LDA.Key)
+	if err == nil && f.LDA.ClientCA != "" {
+		err = tlsconf.AskClients(c, f.LDA.ClientCA)
+	}
+	return c, err
+}
+
+// serveStdio serves one client on standard input and output. When that is a
+// socket, as from inetd, its address counts for what the client may do.
 func serveStdio(ctx context.Context, server *lmtp.Server, env cli.Env) error {
+	if conn, err := net.FileConn(env.Stdin); err == nil {
+		if conn.RemoteAddr() == nil {
+			conn.Close()
+			return cli.Errorf(cli.Config, "standard input is a socket that listens").
+				WithHint("hand over connections, or write --lmtp systemd")
+		}
+		if tcp, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+			if err := checkPort(tcp.Port); err != nil {
+				conn.Close()
+				return err
+			}
+		}
+		server.ServeConn(ctx, conn)
+		return nil
+	}
 	near, far := net.Pipe()
 	go func() {
 		// Nobody waits for this one: it may hang in a read for as long as the

@@ -48,7 +48,7 @@ func TestParseArgs(t *testing.T) {
 	if err != nil || o.mode != modeServe || len(o.lmtp) != 3 {
 		t.Fatalf("%+v, %v", o, err)
 	}
-	want := []listen{{"unix", "/run/x", 0o660, "postfix"}, {kind: "tcp", addr: "[::1]:24"}, {kind: "systemd"}}
+	want := []listen{{"unix", "/run/x", 0o660, "", "postfix"}, {kind: "tcp", addr: "[::1]:24"}, {kind: "systemd"}}
 	for i, l := range o.lmtp {
 		if l != want[i] {
 			t.Errorf("%+v, want %+v", l, want[i])
@@ -56,16 +56,15 @@ func TestParseArgs(t *testing.T) {
 	}
 }
 
-func TestSystemdSockets(t *testing.T) {
-	for _, env := range []map[string]string{
-		{},
-		{"LISTEN_PID": "7", "LISTEN_FDS": "0"},
-		{"LISTEN_PID": "7", "LISTEN_FDS": "x"},
-		{"LISTEN_PID": "8", "LISTEN_FDS": "1"},
-	} {
-		lookup := func(key string) (string, bool) { v, ok := env[key]; return v, ok }
-		if l, err := systemdSockets(7, lookup); err == nil || len(l) > 0 {
-			t.Errorf("%v: %v, %v", env, l, err)
+// Each socket of systemd can be taken once.
+func TestSystemdOnce(t *testing.T) {
+	for spec, ok := range map[string]bool{"a b": true, "a": true, "a a": false, "a ": false} {
+		var args []string
+		for _, name := range strings.Split(spec, " ") {
+			args = append(args, "--lmtp", strings.TrimSuffix("systemd:"+name, ":"))
+		}
+		if _, err := parseArgs(args); (err == nil) != ok {
+			t.Errorf("%q: %v", args, err)
 		}
 	}
 }

@@ -10,6 +10,10 @@ import (
 type LDA struct {
 	Cert    string `toml:"cert"` // for STARTTLS in LMTP
 	Key     string `toml:"key"`
+	// ClientCA is a PEM file of the authority whose certificates clients of LMTP
+	// have to show to be believed; default: any client inside TLS is.
+	ClientCA string `toml:"client_ca"`
+
 	MaxSize int64  `toml:"max_size"` // octets per message in LMTP; default 100 MiB
 	User    string `toml:"user"`     // whom to become when started as root; default: the owner of the store's root
 

@@ -63,12 +63,13 @@ func (ca *CA) Pool() *x509.CertPool {
 	return pool
 }
 
-// Leaf describes a server certificate. The zero value of the times means valid
+// Leaf describes a certificate. The zero value of the times means valid
 // now.
 type Leaf struct {
 	Names               []string // DNS names and IP addresses
 	NotBefore, NotAfter time.Time
 	RSA                 bool // an RSA key in place of ECDSA P-256
+	Client              bool // for a client in place of a server
 }
 
 // Issue makes a certificate and its key, in PEM form.
@@ -80,6 +81,9 @@ func (ca *CA) Issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 		NotAfter:     leaf.NotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if leaf.Client {
+		tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
 	if tmpl.NotBefore.IsZero() {
 		tmpl.NotBefore = time.Now().Add(-time.Hour)

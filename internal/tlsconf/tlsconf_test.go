@@ -188,3 +188,58 @@ func TestBadFiles(t *testing.T) {
 		t.Errorf("Client with the system's roots: %v", err)
 	}
 }
+
+// A client with a certificate of the authority is known, one without is not, one
+// with another's is refused.
+func TestAskClients(t *testing.T) {
+	dir := t.TempDir()
+	ca, caFile := newCA(t, dir)
+	other, _ := newCA(t, t.TempDir())
+	cert, key, err := ca.WriteFiles(dir, "server", testpki.Leaf{Names: []string{"mail.example.org"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := Server(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"", filepath.Join(dir, "missing"), key} {
+		if err := AskClients(server, bad); err == nil {
+			t.Errorf("%q is a CA file", bad)
+		}
+	}
+	if err := AskClients(server, caFile); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		from   *testpki.CA // nil: no certificate
+		known  bool
+		refuse bool
+	}{{"known", ca, true, false}, {"none", nil, false, false}, {"other", other, false, true}} {
+		t.Run(tc.name, func(t *testing.T) {
+			client, err := Client(caFile, "mail.example.org")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.from != nil {
+				cert, err := tc.from.TLS(testpki.Leaf{Names: []string{"relay.example.com"}, Client: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Whatever authorities the server names.
+				client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+			}
+			chains := 0
+			asking := server.Clone()
+			asking.VerifyConnection = func(s tls.ConnectionState) error {
+				chains = len(s.VerifiedChains)
+				return nil
+			}
+			_, _, err = handshake(t, client, asking)
+			if (err != nil) != tc.refuse || (chains > 0) != tc.known {
+				t.Errorf("%d chains, %v", chains, err)
+			}
+		})
+	}
+}
