@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"rtls/store/internal/index"
 )
@@ -55,7 +56,7 @@ func (v *view) update(ctx context.Context, d *difference) error {
 // the flags in them.
 func (v *view) adoptMoved(s *Snapshot, d *difference, c *change) error {
 	for _, f := range d.moved {
-		at, ok := v.find(s, parseName(f.name).key)
+		at, ok := v.find(s, keyOf(f.name))
 		if !ok || s.is(at, f) {
 			continue
 		}
@@ -134,7 +135,7 @@ func (d *difference) oneOf(f, other file) {
 
 // twin is the other file of a key.
 func (v *view) twin(s *Snapshot, d *difference, f file, key Key) (file, bool) {
-	same := func(g file) bool { return g != f && parseName(g.name).key == key }
+	same := func(g file) bool { return g != f && keyOf(g.name) == key }
 	for _, list := range [][]file{d.moved, d.added} {
 		if i := slices.IndexFunc(list, same); i >= 0 {
 			return list[i], true
@@ -149,32 +150,36 @@ func (v *view) twin(s *Snapshot, d *difference, f file, key Key) (file, bool) {
 // adoptAdded gives new messages their UIDs, in the order of their names, and moves
 // them from new/ to cur/: listing new/ must stay cheap (S3 to S4).
 func (v *view) adoptAdded(s *Snapshot, d *difference, c *change) error {
-	slices.SortFunc(d.added, func(x, y file) int { return compareNames(x.name, y.name) })
-	moved := d.left
+	unknown := d.added[:0:0]
 	for _, f := range d.added {
-		if _, known := v.find(s, parseName(f.name).key); known {
-			continue // another process was faster
+		if _, known := v.find(s, keyOf(f.name)); !known { // else another process was faster
+			unknown = append(unknown, f)
 		}
-		msg, ok, err := v.examine(f)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			d.unsure = true
-			continue
-		}
-		if f.inNew {
-			if name, ok := v.moveToCur(f.name); ok {
-				moved = append(moved, f)
+	}
+	found, err := v.examineAll(unknown)
+	if err != nil {
+		return err
+	}
+	d.unsure = d.unsure || len(found) < len(unknown)
+	if uint64(len(found)) > uint64(freed-c.m.UIDNext) {
+		return fmt.Errorf("mailbox %s has used up its UIDs", v.dir)
+	}
+	moved := d.left
+	c.put = slices.Grow(c.put, len(found))
+	for _, at := range nameOrder(found) {
+		msg := found[at]
+		if msg.New {
+			if name, ok := v.moveToCur(msg.Name); ok {
+				moved = append(moved, file{msg.Name, true})
 				msg.Name, msg.New = name, false
 			}
-		}
-		if c.m.UIDNext >= freed {
-			return fmt.Errorf("mailbox %s has used up its UIDs", v.dir)
 		}
 		msg.UID = c.m.UIDNext
 		c.m.UIDNext++
 		c.put = append(c.put, msg)
+	}
+	if len(found) > s.Len() {
+		v.keys = nil // making a new table takes less than letting it grow
 	}
 	return v.finishMove(moved)
 }
@@ -217,6 +222,49 @@ func (v *view) finishMove(moved []file) error {
 		}
 	}
 	return nil
+}
+
+// Looking at many files takes as long as a file system takes to answer: several
+// questions are under way at once.
+const (
+	examiners   = 8
+	examineFrom = 100 // below that many, it is not worth it
+)
+
+// examineAll examines files, and returns what it finds out of those that are
+// messages.
+func (v *view) examineAll(files []file) ([]index.Message, error) {
+	found := make([]index.Message, len(files))
+	is := make([]bool, len(files))
+	examine := func(from, step int) (err error) {
+		for i := from; i < len(files) && err == nil; i += step {
+			found[i], is[i], err = v.examine(files[i])
+		}
+		return err
+	}
+	if len(files) < examineFrom {
+		if err := examine(0, 1); err != nil {
+			return nil, err
+		}
+	} else {
+		var wait sync.WaitGroup
+		var errs [examiners]error
+		for n := range examiners {
+			wait.Go(func() { errs[n] = examine(n, examiners) })
+		}
+		wait.Wait()
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, err
+		}
+	}
+	n := 0
+	for i, ok := range is {
+		if ok {
+			found[n] = found[i]
+			n++
+		}
+	}
+	return found[:n], nil
 }
 
 // examine finds out what the index wants to know of a new file. It returns false

@@ -26,16 +26,20 @@ func (v *view) compare(listed []file, whole bool) *difference {
 	d := &difference{}
 	s := v.snap.Load()
 	seen := make([]bool, s.Len())
-	fresh := make(map[Key]bool)
+	fresh := make(map[Key]struct{}, max(0, len(listed)-s.Len()))
 	for _, f := range listed {
-		key := parseName(f.name).key
+		key := keyOf(f.name)
 		at, known := v.find(s, key)
-		switch {
-		case !known && fresh[key]:
-			d.twice = append(d.twice, f)
-		case !known:
-			fresh[key] = true
+		if !known {
+			if _, again := fresh[key]; again {
+				d.twice = append(d.twice, f)
+				continue
+			}
+			fresh[key] = struct{}{}
 			d.added = append(d.added, f)
+			continue
+		}
+		switch {
 		case s.is(at, f):
 			seen[at] = true
 		case seen[at]:
@@ -48,7 +52,7 @@ func (v *view) compare(listed []file, whole bool) *difference {
 	moved := d.moved
 	d.moved = nil
 	for _, f := range moved {
-		at, _ := v.find(s, parseName(f.name).key)
+		at, _ := v.find(s, keyOf(f.name))
 		if seen[at] {
 			d.twice = append(d.twice, f)
 			continue
@@ -95,7 +99,7 @@ func (v *view) confirm(missing []int) ([]int, error) {
 		}
 		there := make(map[Key]bool, len(listed))
 		for _, f := range listed {
-			there[parseName(f.name).key] = true
+			there[keyOf(f.name)] = true
 		}
 		missing = slices.DeleteFunc(missing, func(i int) bool {
 			c, j := s.locate(i)

@@ -3,7 +3,16 @@ package store
 import (
 	"hash/maphash"
 	"math"
+	"strings"
 )
+
+// keyOf is the key in a file's name.
+func keyOf(name string) Key {
+	if i := strings.IndexAny(name, ",:"); i >= 0 {
+		return Key(name[:i])
+	}
+	return Key(name)
+}
 
 // keyTable finds messages by their key, in eight octets a message: it holds UIDs
 // only, and looks at the snapshot for the rest.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -364,15 +366,38 @@ func (t tx) NamesInNew(id int64) (names []string, err error) {
 	return names, rows.Err()
 }
 
+// putRows is how many messages a statement writes: with many at once each takes half
+// the time.
+const putRows = 64
+
 func (t tx) Put(id int64, messages []index.Message) error {
-	s, err := t.Prepare("INSERT OR REPLACE INTO message (mailbox, uid, modseq, name, new, size, date, keywords) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+	rest := len(messages) % putRows
+	if err := t.put(id, messages[:rest], 1); err != nil {
+		return err
+	}
+	return t.put(id, messages[rest:], putRows)
+}
+
+// put writes messages, each time as many as rows says.
+func (t tx) put(id int64, messages []index.Message, rows int) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	const row = "(?, ?, ?, ?, ?, ?, ?, ?)"
+	s, err := t.Prepare("INSERT OR REPLACE INTO message (mailbox, uid, modseq, name, new, size, date, keywords) VALUES " +
+		row + strings.Repeat(", "+row, rows-1))
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	for i := range messages {
-		m := &messages[i]
-		if _, err := s.Exec(id, m.UID, int64(m.ModSeq), m.Name, m.New, m.Size, m.Date, m.Keywords); err != nil {
+	args := make([]any, 0, rows*strings.Count(row, "?"))
+	for batch := range slices.Chunk(messages, rows) {
+		args = args[:0]
+		for i := range batch {
+			m := &batch[i]
+			args = append(args, id, m.UID, int64(m.ModSeq), m.Name, m.New, m.Size, m.Date, m.Keywords)
+		}
+		if _, err := s.Exec(args...); err != nil {
 			return err
 		}
 	}
