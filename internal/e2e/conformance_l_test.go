@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -839,33 +838,4 @@ func l42(t *testing.T, _ *mailHost) {
 	if got := h.one(t, "carol@example.org").tag; got != "require/esmtp" {
 		t.Error(got)
 	}
-}
-
-// A signal ends the service; what was acknowledged before is there, and the socket
-// is not.
-func TestLMTPShutdown(t *testing.T) {
-	h := newMailHost(t, t.TempDir())
-	p := h.serve(t)
-	idle, busy := h.mta(t), h.mta(t)
-	busy.LHLO()
-	busy.Say("MAIL FROM:<>", "250")
-	busy.Say("RCPT TO:<alice>", "250")
-	busy.Say("DATA", "354")
-	busy.Write("Subject: hi\r\n")
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	idle.Expect("421 4.3.2 ")
-	idle.Closed()
-	busy.Write("\r\nhello\r\n.\r\n")
-	busy.Expect("250 2.0.0 ", "421 4.3.2 ")
-	busy.Closed()
-	<-p.done
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d\n%s", code, p.said())
-	}
-	if _, err := os.Lstat(h.socket); !os.IsNotExist(err) {
-		t.Errorf("the socket is still there: %v", err)
-	}
-	h.one(t, "alice")
 }

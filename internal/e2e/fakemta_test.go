@@ -73,7 +73,7 @@ func startProcess(t *testing.T, ready string, cmd *exec.Cmd) *process {
 		t.Fatal(err)
 	}
 	cmd.Stderr = stderr
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, quickExit...)
+	cmd.Env = append(append([]string{"PATH=" + os.Getenv("PATH")}, quickExit...), cmd.Env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
