@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"io"
-	"net"
-	"net/textproto"
 	"os"
 	"os/exec"
 	"os/user"
@@ -15,70 +12,13 @@ import (
 	"testing"
 )
 
-// mailUser owns the mail in these tests, as vmail does on a real host.
-const mailUser = "nobody"
-
 // postfix is a Postfix with configuration, queue and data of its own.
 type postfix struct {
-	host *mailHost
-	dir  string // configuration
-	port string // of SMTP on loopback
+	mta
+	dir string // configuration
 }
 
-// newPostfixHost makes a host in a directory that the users of Postfix can reach,
-// and that mailUser owns.
-func newPostfixHost(t *testing.T) *mailHost {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "rtls-postfix-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	h := newMailHost(t, dir)
-	uid, gid, _ := ids(t)
-	for _, name := range []string{"rtls.toml", "users", "store", "mx.key"} {
-		if err := os.Chown(filepath.Join(dir, name), uid, gid); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(filepath.Join(dir, "ca.pem"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	command, err := os.ReadFile(bin("rtls-lda"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "rtls-lda"), command, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
-// ids are those of mailUser, and Postfix's group.
-func ids(t *testing.T) (uid, gid, postfixGID int) {
-	t.Helper()
-	u, err := user.Lookup(mailUser)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := user.LookupGroup("postfix")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var n [3]int
-	for i, s := range []string{u.Uid, u.Gid, g.Gid} {
-		if n[i], err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return n[0], n[1], n[2]
-}
-
-// masterCF is Debian's, with SMTP on a port of ours, nothing in a chroot and the
-// service under test.
+// masterCF is Debian's, with SMTP on a port of ours and nothing in a chroot.
 const masterCF = `127.0.0.1:%s inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -98,66 +38,70 @@ lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
-%s
+local unix - n n - - local
 `
 
-// startPostfix starts a Postfix that delivers all mail for example.org by
-// virtual_transport.
-func startPostfix(t *testing.T, h *mailHost, master string, main ...string) *postfix {
+// postfixMain surrounds the snippet in main.cf. %s: host's directory.
+const postfixMain = `compatibility_level = 3.6
+queue_directory = %[1]s/queue
+data_directory = %[1]s/data
+maillog_file = %[1]s/mail.log
+maillog_file_prefixes = %[1]s
+myhostname = mx.example.org
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = loopback-only
+inet_protocols = ipv4
+alias_maps =
+# for the sender that starts with a dash
+allow_min_user = yes
+smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_reject_unlisted_recipient = no
+smtputf8_enable = yes
+default_transport = error:nothing leaves this test
+minimal_backoff_time = 5s
+queue_run_delay = 5s
+`
+
+// newPostfix prepares a Postfix that is not yet running, with an empty queue.
+func newPostfix(t *testing.T, h *mailHost) *postfix {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	p := &postfix{host: h, dir: filepath.Join(h.dir, "etc"), port: port}
-	settings := append([]string{
-		"compatibility_level = 3.6",
-		"queue_directory = " + filepath.Join(h.dir, "queue"),
-		"data_directory = " + filepath.Join(h.dir, "data"),
-		"maillog_file = " + filepath.Join(h.dir, "mail.log"),
-		"maillog_file_prefixes = " + h.dir,
-		"myhostname = mx.example.org",
-		"mydestination =",
-		"mynetworks = 127.0.0.0/8",
-		"inet_interfaces = loopback-only",
-		"inet_protocols = ipv4",
-		"alias_maps =",
-		"allow_min_user = yes", // for the sender that starts with a dash
-		"recipient_delimiter = +",
-		"smtpd_relay_restrictions = permit_mynetworks, reject",
-		"smtpd_reject_unlisted_recipient = no",
-		"smtputf8_enable = yes",
-		"default_transport = error:nothing leaves this test",
-		"virtual_mailbox_domains = example.org, second.example",
-		"minimal_backoff_time = 5s",
-		"queue_run_delay = 5s",
-	}, main...)
-	for _, d := range []string{p.dir, filepath.Join(h.dir, "queue"), filepath.Join(h.dir, "data")} {
-		if err := os.Mkdir(d, 0o755); err != nil {
+	p := &postfix{mta{h, freePort(t), filepath.Join(h.dir, "mail.log")}, filepath.Join(h.dir, "etc")}
+	for _, d := range []string{"etc", "queue", "data"} {
+		if err := os.Mkdir(filepath.Join(h.dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	owner, err := user.Lookup("postfix")
-	if err != nil {
-		t.Fatal(err)
-	}
-	uid, _ := strconv.Atoi(owner.Uid)
+	uid, _ := ids(t, "postfix")
 	if err := os.Chown(filepath.Join(h.dir, "data"), uid, 0); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{
-		"main.cf":   strings.Join(settings, "\n") + "\n",
-		"master.cf": fmt.Sprintf(masterCF, port, master),
-	} {
+	return p
+}
+
+// start starts it with a snippet of docs/mta, whose parts are introduced by the names
+// of the files that they belong to.
+func (p *postfix) start(t *testing.T, snippet string, more ...string) {
+	t.Helper()
+	text := map[string]string{
+		"main.cf":   fmt.Sprintf(postfixMain, p.host.dir),
+		"master.cf": fmt.Sprintf(masterCF, p.port),
+	}
+	for _, part := range strings.Split(snippet, "# /etc/postfix/")[1:] {
+		name, settings, _ := strings.Cut(part, "\n")
+		text[name] += settings
+	}
+	text["main.cf"] += strings.Join(more, "\n") + "\n"
+	if len(text) != 2 {
+		t.Fatalf("the snippet names another file:\n%s", snippet)
+	}
+	for name, text := range text {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p.control(t, "start")
 	t.Cleanup(func() { p.stop(t) })
-	return p
 }
 
 // control runs postfix(1). It must not inherit our pipes: its daemons would keep
@@ -194,78 +138,15 @@ func (p *postfix) stop(t *testing.T) {
 	}
 }
 
-func (p *postfix) log() string {
-	said, _ := os.ReadFile(filepath.Join(p.host.dir, "mail.log"))
-	return string(said)
-}
-
-// submit gives Postfix a message by SMTP. The message has its line ends and dots as
-// on the wire.
-func (p *postfix) submit(t *testing.T, sender, message string, rcpts ...string) {
-	t.Helper()
-	c, err := textproto.Dial("tcp", "127.0.0.1:"+p.port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	say := func(code int, format string, args ...any) {
-		t.Helper()
-		if format != "" {
-			if err := c.PrintfLine(format, args...); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, _, err := c.ReadResponse(code); err != nil {
-			t.Fatalf("%s: %v", fmt.Sprintf(format, args...), err)
-		}
-	}
-	say(220, "")
-	say(250, "EHLO client.example.com")
-	say(250, "MAIL FROM:%s", sender)
-	for _, r := range rcpts {
-		say(250, "RCPT TO:<%s>", r)
-	}
-	say(354, "DATA")
-	if _, err := io.WriteString(c.W, message); err != nil {
-		t.Fatal(err)
-	}
-	say(250, ".")
-	say(221, "QUIT")
-}
-
-// await waits until a user has so many messages, and returns the last.
-func (p *postfix) await(t *testing.T, user string, n int) string {
-	t.Helper()
-	eventually(t, fmt.Sprintf("%s has %d messages\n%s", user, n, p.log()), func() bool { return p.host.delivered(user) >= n })
-	if got := p.host.delivered(user); got != n {
-		t.Errorf("%s has %d messages, want %d", user, got, n)
-	}
-	return strings.ReplaceAll(p.host.newest(t, user), "\r\n", "\n")
-}
-
-// TestMTA has a subtest for each way in which a real mail transfer agent hands
-// messages over. Its settings are those of rtls-lda(8).
-func TestMTA(t *testing.T) {
-	t.Run("postfix_pipe", testPostfixPipe)
-	t.Run("postfix_lmtp", testPostfixLMTP)
-	t.Run("postfix_local", testPostfixLocal)
-}
-
 func testPostfixPipe(t *testing.T) {
-	h := newPostfixHost(t)
-	service := func(name, flags string) string {
-		return fmt.Sprintf(`%s unix - n n - 10 pipe flags=%s user=%s null_sender=
-  argv=%s/rtls-lda -c %s -f ${sender} -a ${original_recipient}
-  -r ${recipient} -d ${user}@${domain} -x ${extension}
-  --queue-id ${queue_id}
-`, name, flags, mailUser, h.dir, h.config)
-	}
-	p := startPostfix(t, h, service("rtls", "Xhuq")+service("traced", "DORXhuq"),
-		"virtual_transport = rtls",
-		"transport_maps = inline:{second.example=traced:}",
-		"rtls_destination_recipient_limit = 1",
-		"traced_destination_recipient_limit = 1")
-	exercise(t, p)
+	h := newMTAHost(t)
+	p := newPostfix(t, h)
+	snippet := h.snippet(t, "postfix-pipe.cf", "/usr/bin/rtls-lda", h.command(), "user=vmail", "user="+mailUser)
+	// The same with the fields that Postfix can add.
+	_, service, _ := strings.Cut(snippet, "\nrtls unix")
+	traced := strings.Replace("traced unix"+service, "flags=X", "flags=DORX", 1)
+	p.start(t, snippet+traced, "transport_maps = inline:{second.example=traced:}", "traced_destination_recipient_limit = 1")
+	p.exercise(t, habits{bounceStatus: true})
 	for _, m := range h.mail(t, "alice", "INBOX") {
 		if m.tag != "none/mda" {
 			t.Errorf("tag %s", m.tag)
@@ -289,8 +170,14 @@ func testPostfixPipe(t *testing.T) {
 	if bounce := p.await(t, "bob", n+1); !strings.Contains(bounce, "\nStatus: 5.1.1\n") {
 		t.Error(bounce)
 	}
+	p.mendedConfiguration(t)
+}
 
-	// A configuration that is wrong keeps the mail, until it is right.
+// mendedConfiguration makes sure that a configuration that is wrong keeps the mail,
+// until it is right.
+func (p *postfix) mendedConfiguration(t *testing.T) {
+	t.Helper()
+	h := p.host
 	right, err := os.ReadFile(h.config)
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +185,7 @@ func testPostfixPipe(t *testing.T) {
 	if err := os.WriteFile(h.config, append([]byte("nonsense = 1\n"), right...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n = h.delivered("alice")
+	n := h.delivered("alice")
 	p.submit(t, "<sender@example.com>", plainMail, "alice@example.org")
 	eventually(t, "the mail is deferred", func() bool {
 		return strings.Contains(p.log(), "dsn=4.3.5, status=deferred (configuration is wrong")
@@ -313,30 +200,29 @@ func testPostfixPipe(t *testing.T) {
 	p.await(t, "alice", n+1)
 }
 
-func testPostfixLMTP(t *testing.T) {
-	h := newPostfixHost(t)
-	uid, gid, postfixGID := ids(t)
-	private := filepath.Join(h.dir, "run")
-	if err := os.Mkdir(private, 0o755); err != nil {
+// startPostfixLMTP starts a server and a Postfix that talks to it, with changes to
+// the snippet.
+func startPostfixLMTP(t *testing.T, oldnew ...string) (*postfix, *process) {
+	t.Helper()
+	h := newMTAHost(t)
+	p := newPostfix(t, h)
+	group, err := user.LookupGroup("postfix")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chown(private, uid, gid); err != nil {
+	gid, err := strconv.ParseUint(group.Gid, 10, 32)
+	if err != nil {
 		t.Fatal(err)
 	}
-	h.socket = filepath.Join(private, "lmtp")
-	cmd := exec.Command(filepath.Join(h.dir, "rtls-lda"), "--config", h.config, "--lmtp", "unix:"+h.socket+",mode=0660,group=postfix")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), Groups: []uint32{uint32(postfixGID)}}}
-	server := startProcess(t, "LMTP on", cmd)
-	p := startPostfix(t, h, "",
-		"virtual_transport = lmtp:unix:"+h.socket,
-		"lmtp_tls_security_level = verify", // more than encrypt: of our authority, for our name
-		"lmtp_tls_CAfile = "+filepath.Join(h.dir, "ca.pem"),
-		"lmtp_tls_loglevel = 1")
-	exercise(t, p)
-	if log := p.log(); !strings.Contains(log, "Verified TLS connection established") {
-		t.Error("Postfix did not verify our certificate")
-	}
-	for _, m := range h.mail(t, "alice", "INBOX") {
+	server := h.serveAs(t, filepath.Join(h.dir, "queue", "rtls"), ",mode=0660,group=postfix", uint32(gid))
+	p.start(t, h.snippet(t, "postfix-lmtp.cf", oldnew...), "lmtp_tls_loglevel = 1")
+	return p, server
+}
+
+// checkSecured looks at what has come in TLS.
+func (p *postfix) checkSecured(t *testing.T, server *process) {
+	t.Helper()
+	for _, m := range p.host.mail(t, "alice", "INBOX") {
 		if m.tag != "none/esmtp" || !suites.MatchString(m.raw) || !strings.Contains(m.raw, "\r\n\tby mx.example.org (rtls-lda) with ") || !strings.Contains(m.raw, "LMTPS\r\n") {
 			t.Errorf("tag %s\n%s", m.tag, m.raw)
 		}
@@ -346,10 +232,44 @@ func testPostfixLMTP(t *testing.T) {
 	}
 }
 
+func testPostfixLMTP(t *testing.T) {
+	p, server := startPostfixLMTP(t)
+	p.exercise(t, habits{bounceStatus: true})
+	p.checkSecured(t, server)
+}
+
+// The stricter form that the snippet speaks of.
+func testPostfixLMTPVerify(t *testing.T) {
+	p, server := startPostfixLMTP(t, "lmtp_tls_security_level = encrypt", "lmtp_tls_security_level = verify")
+	if log := p.log(); strings.Contains(log, "TLS connection established") {
+		t.Fatal(log)
+	}
+	// Not our authority: the mail waits.
+	p.submit(t, "<sender@example.com>", plainMail, "alice@example.org")
+	eventually(t, "the mail is deferred", func() bool {
+		return strings.Contains(p.log(), "dsn=4.7.5, status=deferred (Server certificate not verified")
+	})
+	main, err := os.OpenFile(filepath.Join(p.dir, "main.cf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(main, "lmtp_tls_CAfile = "+filepath.Join(p.host.dir, "ca.pem"))
+	if err := main.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.control(t, "reload")
+	p.control(t, "flush")
+	p.await(t, "alice", 1)
+	if log := p.log(); !strings.Contains(log, "Verified TLS connection established") {
+		t.Error("Postfix did not verify our certificate")
+	}
+	p.checkSecured(t, server)
+}
+
 // In local(8) the command runs as the recipient, and the envelope is in the
 // environment.
 func testPostfixLocal(t *testing.T) {
-	h := newPostfixHost(t)
+	h := newMTAHost(t)
 	users, err := os.OpenFile(filepath.Join(h.dir, "users"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -358,11 +278,8 @@ func testPostfixLocal(t *testing.T) {
 	if err := users.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p := startPostfix(t, h, "local unix - n n - - local",
-		"mydestination = mx.example.org",
-		"local_recipient_maps =",
-		"virtual_transport = error",
-		"mailbox_command = "+h.dir+"/rtls-lda -c "+h.config+" --from-env")
+	p := newPostfix(t, h)
+	p.start(t, h.snippet(t, "postfix-local.cf", "/usr/bin/rtls-lda", h.command()), "local_recipient_maps =")
 	address := mailUser + "@mx.example.org"
 	for i, sender := range []string{"<sender@example.com>", "<>", "<-oops@example.com>", `<"a b"@example.com>`, "<a_b@example.com>", "<jürgen@exämple.com> SMTPUTF8"} {
 		p.submit(t, sender, plainMail, address)
@@ -375,93 +292,5 @@ func testPostfixLocal(t *testing.T) {
 	}
 	p.makeFolder(t, mailUser, "lists")
 	p.submit(t, "<sender@example.com>", plainMail, mailUser+"+lists@mx.example.org")
-	eventually(t, "the message is in the folder", func() bool {
-		found, _ := filepath.Glob(filepath.Join(h.root, mailUser, "Maildir", ".lists", "new", "*"))
-		return len(found) == 1
-	})
-}
-
-// exercise sends what mail transfer agents get.
-func exercise(t *testing.T, p *postfix) {
-	h := p.host
-	body := "dots:\r\n..\r\n..x\r\n8 bits: \xe4\r\nlong: " + strings.Repeat("x", 900) + "\r\n"
-	stored := strings.ReplaceAll(strings.ReplaceAll(body, "\r\n", "\n"), "\n..", "\n.")
-
-	p.submit(t, "<sender@example.com>", "Subject: hi\r\nTLS-Required: maybe\r\n\r\n"+body, "alice@example.org")
-	got := p.await(t, "alice", 1)
-	if !strings.HasPrefix(got, "Return-Path: <sender@example.com>\nDelivered-To: alice@example.org\nRTLS-Delivery: ") ||
-		!strings.HasSuffix(got, "\n\n"+stored) || strings.Count(got, "\nReceived: ") != 2 {
-		t.Error(got)
-	}
-
-	t.Log("null sender")
-	p.submit(t, "<>", plainMail, "alice@example.org")
-	if got := p.await(t, "alice", 2); !strings.HasPrefix(got, "Return-Path: <>\n") {
-		t.Error(got)
-	}
-
-	t.Log("sender that starts with a dash")
-	p.submit(t, "<-oops@example.com>", plainMail, "alice@example.org")
-	if got := p.await(t, "alice", 3); !strings.HasPrefix(got, "Return-Path: <-oops@example.com>\n") {
-		t.Error(got)
-	}
-
-	t.Log("sender with a blank, and in UTF-8")
-	p.submit(t, `<"a b"@example.com>`, plainMail, "alice@example.org")
-	if got := p.await(t, "alice", 4); !strings.HasPrefix(got, "Return-Path: <\"a b\"@example.com>\n") {
-		t.Error(got)
-	}
-	p.submit(t, "<jürgen@exämple.com> SMTPUTF8", plainMail, "alice@example.org")
-	if got := p.await(t, "alice", 5); !strings.HasPrefix(got, "Return-Path: <jürgen@exämple.com>\n") {
-		t.Error(got)
-	}
-
-	t.Log("detail, without a folder and with one")
-	p.submit(t, "<sender@example.com>", plainMail, "Alice+lists@example.org")
-	if got := p.await(t, "alice", 6); !strings.Contains(strings.ToLower(got), "\ndelivered-to: alice+lists@example.org\n") {
-		t.Error(got)
-	}
-	p.makeFolder(t, "alice", "lists")
-	p.submit(t, "<sender@example.com>", plainMail, "alice+lists@example.org")
-	eventually(t, "the message is in the folder", func() bool {
-		found, _ := filepath.Glob(filepath.Join(h.root, "alice", "Maildir", ".lists", "new", "*"))
-		return len(found) == 1
-	})
-
-	t.Log("two recipients, and one that is not there: its sender learns of it")
-	p.submit(t, "<carol@example.org>", plainMail, "alice@example.org", "mallory@example.org", "bob@example.org")
-	for user, n := range map[string]int{"alice": 7, "bob": 1} {
-		if got := p.await(t, user, n); strings.Count(got, "\nDelivered-To: ") != 1 || !strings.Contains(got, "\nDelivered-To: "+user+"@example.org\n") {
-			t.Error(got)
-		}
-	}
-	bounce := p.await(t, "carol@example.org", 1)
-	if !strings.HasPrefix(bounce, "Return-Path: <>\n") || !strings.Contains(bounce, "\nFinal-Recipient: rfc822; mallory@example.org\n") ||
-		!strings.Contains(bounce, "\nStatus: 5.1.1\n") || !strings.Contains(bounce, "no such user here") {
-		t.Error(bounce)
-	}
-
-	t.Log("a loop")
-	p.submit(t, "<carol@example.org>", "Received: by x\r\nDelivered-To: bob@example.org\r\n"+plainMail, "bob@example.org")
-	if bounce := p.await(t, "carol@example.org", 2); !strings.Contains(bounce, "\nStatus: 5.4.6\n") {
-		t.Error(bounce)
-	}
-	if n := h.delivered("bob"); n != 1 {
-		t.Errorf("bob has %d messages", n)
-	}
-}
-
-// makeFolder makes a Maildir++ folder the way other programs do.
-func (p *postfix) makeFolder(t *testing.T, user, folder string) {
-	t.Helper()
-	uid, gid, _ := ids(t)
-	dir := filepath.Join(p.host.root, user, "Maildir", "."+folder)
-	for _, d := range []string{dir, filepath.Join(dir, "tmp"), filepath.Join(dir, "new"), filepath.Join(dir, "cur")} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(d, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-	}
+	p.awaitFolder(t, mailUser, "lists")
 }
