@@ -280,6 +280,9 @@ func (v *view) examine(f file) (msg index.Message, ok bool, err error) {
 	}
 	msg = index.Message{Name: f.name, New: f.inNew, Date: info.ModTime.Unix(), Size: info.Size}
 	p := parseName(f.name)
+	if p.bound && p.fileSize >= 0 && p.fileSize != info.Size {
+		return v.examineAltered(f, &p, msg)
+	}
 	if p.wireSize >= 0 && p.fileSize == info.Size {
 		msg.Size = p.wireSize
 		return msg, true, nil
@@ -299,4 +302,18 @@ func (v *view) examine(f file) (msg index.Message, ok bool, err error) {
 	}
 	msg.Size += bare
 	return msg, true, nil
+}
+
+// examineAltered is examine of a file whose size is not that which its tag is bound
+// to.
+func (v *view) examineAltered(f file, p *parsedName, msg index.Message) (index.Message, bool, error) {
+	c, err := v.a.sumOfFile(v.path(f.inNew, f.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return msg, false, nil
+	}
+	if err == nil {
+		msg.Size = c.wireSize
+		msg.Name, err = v.unbind(f, p, c)
+	}
+	return msg, err == nil, err
 }

@@ -203,6 +203,9 @@ func (m *Mailbox) Append(ctx context.Context, d *Delivery, meta Meta) (uid uint3
 	if d.dir != v.dir {
 		return 0, fmt.Errorf("delivery is for another mailbox than %q", m.name)
 	}
+	if meta.Date.IsZero() {
+		meta.Date = v.a.clock() // of the file too, so that both are the same
+	}
 	if err := d.finish(meta); err != nil {
 		return 0, err
 	}
@@ -234,15 +237,11 @@ func (m *Mailbox) Append(ctx context.Context, d *Delivery, meta Meta) (uid uint3
 			return err
 		}
 		linked = name
-		date := meta.Date
-		if date.IsZero() {
-			date = v.a.clock()
-		}
 		uid = c.m.UIDNext
 		c.m.UIDNext++
 		c.put = append(c.put, index.Message{
 			UID: uid, ModSeq: c.next(s), Name: name,
-			Size: d.draft.wireSize(), Date: date.Unix(), Keywords: strings.Join(keywords, " "),
+			Size: d.draft.wireSize(), Date: meta.Date.Unix(), Keywords: strings.Join(keywords, " "),
 		})
 		return nil
 	})
@@ -494,7 +493,7 @@ func (v *view) copyFile(from file, to *view, name string, date time.Time) error 
 		return err
 	}
 	defer source.Close()
-	size, err := source.Size()
+	info, err := source.Stat()
 	if err != nil {
 		return err
 	}
@@ -503,8 +502,8 @@ func (v *view) copyFile(from file, to *view, name string, date time.Time) error 
 		return err
 	}
 	defer temp.Close()
-	n, err := io.Copy(temp, io.NewSectionReader(source, 0, size))
-	if err == nil && n != size {
+	n, err := io.Copy(temp, io.NewSectionReader(source, 0, info.Size))
+	if err == nil && n != info.Size {
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil {

@@ -75,7 +75,7 @@ func (v *view) compare(listed []file, whole bool) *difference {
 // at is the file that the view has of a message.
 func (v *view) at(s *Snapshot, i int) file {
 	c, j := s.locate(i)
-	return file{c.name(j), c.rows[j].inNew}
+	return file{s.name(c, j), c.rows[j].inNew}
 }
 
 // confirm returns those of the messages that are gone, by the rule above.

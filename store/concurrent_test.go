@@ -140,7 +140,7 @@ func TestConcurrentMailbox(t *testing.T) {
 	cur := filepath.Join(a.maildir(), "cur")
 	for range seeded {
 		key := a.names.key()
-		name := baseName(key, int64(len(hello)), int64(len(hello)), TagRequire, OriginESMTP) + ":2,"
+		name := baseName(key, sumOfText(hello), TagRequire, OriginESMTP) + ":2,"
 		must(t, os.WriteFile(filepath.Join(cur, name), []byte(hello), 0o600))
 		l.ack(key)
 	}

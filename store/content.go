@@ -38,10 +38,11 @@ const (
 
 // newContent takes over f. wire is the size that is known from before, or -1.
 func newContent(f vfs.File, wire int64) (*Content, error) {
-	size, err := f.Size()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
+	size := info.Size
 	c := &Content{f: f, file: size, size: size, marks: []mark{{}}}
 	if wire == size {
 		return c, nil // no line feed lacks its carriage return

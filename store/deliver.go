@@ -63,7 +63,7 @@ func (a *Account) Deliver(ctx context.Context, mailbox string) (*Delivery, error
 	if err != nil {
 		return nil, fmt.Errorf("start delivery: %w", err)
 	}
-	return &Delivery{a: a, dir: dir, draft: &draft{temp: temp, users: 1}}, nil
+	return &Delivery{a: a, dir: dir, draft: &draft{temp: temp, users: 1, sums: newSummer()}}, nil
 }
 
 // tempInMended is Temp in a mailbox that lacks directories, but exists.
@@ -126,7 +126,7 @@ func (d *Delivery) link(meta Meta, cur bool) (key Key, name string, err error) {
 	dir := filepath.Join(d.dir, sub)
 	for {
 		key = d.a.names.key()
-		name = baseName(key, d.draft.size, d.draft.wireSize(), meta.Tag, meta.Origin)
+		name = baseName(key, d.draft.content, meta.Tag, meta.Origin)
 		if cur || meta.Flags != 0 {
 			name = string(appendInfo([]byte(name), meta.Flags, d.letters))
 		}

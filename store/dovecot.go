@@ -204,6 +204,7 @@ func (v *view) putListed(l *uidList, c *change) error {
 		if !ok {
 			continue
 		}
+		f.name = msg.Name
 		if f.inNew {
 			if name, ok := v.moveToCur(f.name); ok {
 				moved = append(moved, f)

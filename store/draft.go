@@ -22,19 +22,19 @@ const writeLen = 64 << 10
 type draft struct {
 	temp   vfs.Temp
 	buf    []byte
-	size   int64
-	lines  lineCounter
+	sums   summer // of what was written
 	failed error // of a write: nothing can be committed any more
 
 	mu       sync.Mutex // guards what follows, and finishing
 	users    int        // deliveries that are not settled
 	shared   bool       // there was more than one
 	finished bool
+	content  contentSum // once it is finished
 	date     time.Time // of the file; zero: when it was written
 }
 
 // wireSize is the size of the message on the wire.
-func (f *draft) wireSize() int64 { return f.size + f.lines.bare }
+func (f *draft) wireSize() int64 { return f.sums.size + f.sums.lines.bare }
 
 func (f *draft) Write(p []byte) (int, error) {
 	f.mu.Lock()
@@ -45,8 +45,7 @@ func (f *draft) Write(p []byte) (int, error) {
 	case f.finished:
 		return 0, fs.ErrClosed
 	}
-	_, _ = f.lines.Write(p) // it only counts
-	f.size += int64(len(p))
+	_, _ = f.sums.Write(p) // it does not fail
 	for rest := p; len(rest) > 0; {
 		if len(f.buf) == 0 && len(rest) >= writeLen {
 			if err := f.write(rest); err != nil {
@@ -110,7 +109,7 @@ func (f *draft) finish(date time.Time) error {
 		f.failed = fmt.Errorf("make message durable: %w", err)
 		return f.failed
 	}
-	f.finished, f.date = true, date
+	f.finished, f.date, f.content = true, date, f.sums.sum()
 	return nil
 }
 
@@ -205,8 +204,8 @@ func (d *Delivery) copyDraft(date time.Time) (own vfs.Temp, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := io.Copy(own, io.NewSectionReader(source, 0, d.draft.size))
-	if err == nil && n != d.draft.size {
+	n, err := io.Copy(own, io.NewSectionReader(source, 0, d.draft.content.fileSize))
+	if err == nil && n != d.draft.content.fileSize {
 		err = io.ErrUnexpectedEOF
 	}
 	if err == nil && !date.IsZero() {

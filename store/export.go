@@ -140,7 +140,12 @@ func (i *maildirImport) plan(mailbox, dir string) error {
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		if len(n) < 2 || n[0] != '.' || n == ".." || !i.a.isMailbox(filepath.Join(dir, n)) {
+		if len(n) < 2 || n[0] != '.' || n == ".." {
+			continue
+		}
+		if there, err := i.a.mailboxIn(filepath.Join(dir, n)); err != nil {
+			return err
+		} else if !there {
 			continue
 		}
 		name, err := folderName(n)
@@ -217,6 +222,14 @@ func (i *maildirImport) message(ctx context.Context, m *Mailbox, from *view, f f
 	}
 	defer source.Close()
 	p := parseName(f.name)
+	c, err := sumOf(source)
+	if err != nil {
+		return err
+	}
+	if p.bound && !c.binds(&p) {
+		i.a.log.Error("message has been altered: its tag is unknown now", "path", path, "tag", p.tag.String(), "origin", p.origin.String())
+		p.tag, p.origin = TagUnknown, OriginUnknown
+	}
 	meta := Meta{Tag: p.tag, Origin: p.origin, Flags: p.flags, Keywords: letters.keywords(p.extra), Date: info.ModTime}
 	if err := i.copy(ctx, m, source, info, meta); err != nil {
 		return err

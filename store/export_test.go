@@ -32,8 +32,9 @@ func TestMaildirRoundTrip(t *testing.T) {
 }
 
 func TestImportFolders(t *testing.T) {
+	tagged := baseName("3.c", sumOfText(hello), TagRequire, OriginESMTP)
 	source := filepath.Join(dovecotAccount(t, map[string]string{
-		"cur/1.a:2,S": hello, "new/2.b": hello, ".A.B&APY-/cur/3.c,T=re:2,Fa": hello,
+		"cur/1.a:2,S": hello, "new/2.b": hello, ".A.B&APY-/cur/" + tagged + ":2,Fa": hello,
 		".A.B&APY-/new/": "", ".A.B&APY-/tmp/": "", ".A.B&APY-/dovecot-keywords": "0 work\n", ".notmuch/x": "",
 	}), "Maildir")
 	for into, want := range map[string]string{"INBOX": "A/Bö", "Old": "Old/A/Bö"} {

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"os"
 	"regexp"
@@ -14,14 +15,15 @@ import (
 
 // A message's file name, apart from flags in "cur":
 //
-//	1790000000.M123456P4711Q1Rd1c2f3a4b5968778.mx.example.org,S=2048,W=2103,T=re:2,FS
-//	└──────────────────── key ──────────────────────────────┘                 └ info
-//	└──────────────────── base ─────────────────────────────────────────────┘
+//	1790000000.M123456P4711Q1Rd1c2f3a4b5968778.mx.example.org,S=2048,W=2103,T=re,H=5bd1a02c7e93f468:2,FS
+//	└──────────────────── key ──────────────────────────────┘                                    └ info
+//	└──────────────────── base ────────────────────────────────────────────────────────────────┘
 //
 // Seconds, microseconds, process and a count make names tell something to people;
 // 64 random bits alone make them unique, since clocks can stand still or go back.
 // A copy has the original's, as its identity, and X with others behind them.
 // S is the size of the file, W that of the message on the wire, T tag and origin.
+// H binds the tag to the octets of the message (see bind): a tag without it is unknown.
 
 // Key names a message: the base name of its file up to the first "," or ":".
 type Key string
@@ -84,18 +86,30 @@ func identityOf(key Key) string {
 }
 
 // baseName is the base name of a message that we store ourselves.
-func baseName(key Key, fileSize, wireSize int64, tag Tag, origin Origin) string {
-	return string(appendBase(make([]byte, 0, len(key)+40), key, fileSize, wireSize, tag, origin))
+func baseName(key Key, c contentSum, tag Tag, origin Origin) string {
+	return string(appendBase(make([]byte, 0, len(key)+64), key, c.fileSize, c.wireSize, tag, origin, c.bind(tag, origin)))
 }
 
-func appendBase(b []byte, key Key, fileSize, wireSize int64, tag Tag, origin Origin) []byte {
+func appendBase(b []byte, key Key, fileSize, wireSize int64, tag Tag, origin Origin, bond uint64) []byte {
+	b = appendSizes(b, key, fileSize, wireSize)
+	b = append(b, ",T="...)
+	b = append(b, tagLetters[tag], originLetters[origin])
+	b = append(b, ",H="...)
+	return hex.AppendEncode(b, binary.BigEndian.AppendUint64(nil, bond))
+}
+
+// unboundName is the base name of a message whose octets are not those that its tag
+// was bound to.
+func unboundName(key Key, c contentSum) string {
+	return string(appendSizes(nil, key, c.fileSize, c.wireSize))
+}
+
+func appendSizes(b []byte, key Key, fileSize, wireSize int64) []byte {
 	b = append(b, key...)
 	b = append(b, ",S="...)
 	b = strconv.AppendInt(b, fileSize, 10)
 	b = append(b, ",W="...)
-	b = strconv.AppendInt(b, wireSize, 10)
-	b = append(b, ",T="...)
-	return append(b, tagLetters[tag], originLetters[origin])
+	return strconv.AppendInt(b, wireSize, 10)
 }
 
 // parsedName is what a file name says.
@@ -106,8 +120,10 @@ type parsedName struct {
 	hasInfo  bool
 	fileSize int64 // -1 where the name does not say
 	wireSize int64
-	tag      Tag
+	tag      Tag // unknown unless it is bound
 	origin   Origin
+	bond     uint64
+	bound    bool // there is a tag, and a bond with it
 	flags    Flags
 	extra    string // letters of info that are none of ours, sorted as found
 }
@@ -125,7 +141,7 @@ func parseName(name string) parsedName {
 	if i := strings.IndexByte(p.base, ','); i >= 0 {
 		p.key, rest = Key(p.base[:i]), p.base[i:]
 	}
-	tags := 0
+	tags, bonds := 0, 0
 	for rest != "" {
 		field := rest[1:]
 		rest = ""
@@ -143,10 +159,13 @@ func parseName(name string) parsedName {
 		case 'T':
 			tags++
 			p.tag, p.origin = parseTag(field[2:])
+		case 'H':
+			bonds++
+			p.bond, p.bound = parseBond(field[2:])
 		}
 	}
-	if tags > 1 { // somebody tampered with it
-		p.tag, p.origin = TagUnknown, OriginUnknown
+	if tags != 1 || bonds != 1 || !p.bound { // incomplete, or somebody tampered with it
+		p.tag, p.origin, p.bond, p.bound = TagUnknown, OriginUnknown, 0, false
 	}
 	if letters, ok := strings.CutPrefix(p.info, "2,"); ok {
 		p.flags, p.extra = parseLetters(letters)
@@ -172,6 +191,17 @@ func parseTag(s string) (Tag, Origin) {
 		return TagUnknown, OriginUnknown
 	}
 	return Tag(tag), Origin(origin)
+}
+
+func parseBond(s string) (bond uint64, ok bool) {
+	var raw [8]byte
+	if len(s) != hex.EncodedLen(len(raw)) || strings.ContainsFunc(s, func(r rune) bool { return r >= 'A' && r <= 'F' }) {
+		return 0, false
+	}
+	if _, err := hex.Decode(raw[:], []byte(s)); err != nil {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(raw[:]), true
 }
 
 // flagLetters in the order in which they stand in a name, which is that of ASCII.
@@ -204,12 +234,25 @@ func appendInfo(b []byte, flags Flags, extra string) []byte {
 // canonical says whether name is, to the letter, what fileName would make of what
 // it says.
 func (p *parsedName) canonical(name string) bool {
-	if p.fileSize < 0 || p.wireSize < 0 || !p.hasInfo || p.extra != "" {
+	if p.fileSize < 0 || p.wireSize < 0 || !p.hasInfo || !p.bound || !letters(p.extra) {
 		return false
 	}
 	var buf [nameLen]byte
-	b := appendBase(buf[:0], p.key, p.fileSize, p.wireSize, p.tag, p.origin)
-	return string(b) == p.base && string(appendInfo(b, p.flags, "")) == name
+	b := appendBase(buf[:0], p.key, p.fileSize, p.wireSize, p.tag, p.origin, p.bond)
+	return string(b) == p.base && string(appendInfo(b, p.flags, p.extra)) == name
+}
+
+// letters says whether extra is nothing but letters that can be those of keywords,
+// each once and in their order.
+func letters(extra string) bool {
+	last := byte('a' - 1)
+	for i := range len(extra) {
+		if extra[i] <= last || extra[i] > 'z' {
+			return false
+		}
+		last = extra[i]
+	}
+	return true
 }
 
 // nameLen is room for any file name.

@@ -9,12 +9,18 @@ import (
 
 func TestParseName(t *testing.T) {
 	for name, want := range map[string]parsedName{
-		"1.x.h":                              {key: "1.x.h", base: "1.x.h", fileSize: -1, wireSize: -1},
-		"1.x.h,S=5,W=6,T=re:2,FS":            {key: "1.x.h", base: "1.x.h,S=5,W=6,T=re", info: "2,FS", hasInfo: true, fileSize: 5, wireSize: 6, tag: TagRequire, origin: OriginESMTP, flags: Flagged | Seen},
-		"1.x.h,W=6,T=oh,S=5,U=3:2,Sab":       {key: "1.x.h", base: "1.x.h,W=6,T=oh,S=5,U=3", info: "2,Sab", hasInfo: true, fileSize: 5, wireSize: 6, tag: TagOptional, origin: OriginHeader, flags: Seen, extra: "ab"},
-		"1.x.h,T=re,T=ne:2,":                 {key: "1.x.h", base: "1.x.h,T=re,T=ne", info: "2,", hasInfo: true, fileSize: -1, wireSize: -1},
-		"1.x.h,T=xx:1,S":                     {key: "1.x.h", base: "1.x.h,T=xx", info: "1,S", hasInfo: true, fileSize: -1, wireSize: -1},
-		"1.x.h,S=-5,W=999999999999999999999": {key: "1.x.h", base: "1.x.h,S=-5,W=999999999999999999999", fileSize: -1, wireSize: -1},
+		"1.x.h": {key: "1.x.h", base: "1.x.h", fileSize: -1, wireSize: -1},
+		"1.x.h,S=5,W=6,T=re,H=00000000000000ff:2,FS":      {key: "1.x.h", base: "1.x.h,S=5,W=6,T=re,H=00000000000000ff", info: "2,FS", hasInfo: true, fileSize: 5, wireSize: 6, tag: TagRequire, origin: OriginESMTP, bond: 255, bound: true, flags: Flagged | Seen},
+		"1.x.h,W=6,H=8000000000000000,T=oh,S=5,U=3:2,Sab": {key: "1.x.h", base: "1.x.h,W=6,H=8000000000000000,T=oh,S=5,U=3", info: "2,Sab", hasInfo: true, fileSize: 5, wireSize: 6, tag: TagOptional, origin: OriginHeader, bond: 1 << 63, bound: true, flags: Seen, extra: "ab"},
+		// A tag without its bond, or with one too many, is unknown.
+		"1.x.h,T=re:2,":                                       {key: "1.x.h", base: "1.x.h,T=re", info: "2,", hasInfo: true, fileSize: -1, wireSize: -1},
+		"1.x.h,T=re,H=00000000000000FF:2,":                    {key: "1.x.h", base: "1.x.h,T=re,H=00000000000000FF", info: "2,", hasInfo: true, fileSize: -1, wireSize: -1},
+		"1.x.h,T=re,H=ff:2,":                                  {key: "1.x.h", base: "1.x.h,T=re,H=ff", info: "2,", hasInfo: true, fileSize: -1, wireSize: -1},
+		"1.x.h,H=00000000000000ff:2,":                         {key: "1.x.h", base: "1.x.h,H=00000000000000ff", info: "2,", hasInfo: true, fileSize: -1, wireSize: -1},
+		"1.x.h,T=re,H=00000000000000ff,T=ne:2,":               {key: "1.x.h", base: "1.x.h,T=re,H=00000000000000ff,T=ne", info: "2,", hasInfo: true, fileSize: -1, wireSize: -1},
+		"1.x.h,T=re,H=00000000000000ff,H=00000000000000ff:2,": {key: "1.x.h", base: "1.x.h,T=re,H=00000000000000ff,H=00000000000000ff", info: "2,", hasInfo: true, fileSize: -1, wireSize: -1},
+		"1.x.h,T=xx:1,S":                                      {key: "1.x.h", base: "1.x.h,T=xx", info: "1,S", hasInfo: true, fileSize: -1, wireSize: -1},
+		"1.x.h,S=-5,W=999999999999999999999":                  {key: "1.x.h", base: "1.x.h,S=-5,W=999999999999999999999", fileSize: -1, wireSize: -1},
 	} {
 		if got := parseName(name); got != want {
 			t.Errorf("%s is %+v, should be %+v", name, got, want)
@@ -23,7 +29,7 @@ func TestParseName(t *testing.T) {
 }
 
 func FuzzParseName(f *testing.F) {
-	for _, s := range []string{"1.x.h,S=5,W=6,T=re:2,FS", "", ":", ",", ":2,", "a,T=", "a,T=re:2,SS", "a,S=05,W=6,T=re:2,"} {
+	for _, s := range []string{"1.x.h,S=5,W=6,T=re,H=00000000000000ff:2,FSab", "1.x.h,S=5,W=6,T=re,H=00000000000000ff:2,ba", "", ":", ",", ":2,", "a,T=", "a,T=re:2,SS", "a,S=05,W=6,T=re,H=00000000000000ff:2,"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {

@@ -171,8 +171,9 @@ func (v *view) lettersFor(used func() letterSet, keywords []string) (t letterTab
 // letterSet has a bit for each letter.
 type letterSet uint32
 
-func (l *letterSet) add(name string) {
-	extra := parseName(name).extra
+func (l *letterSet) add(name string) { l.addAll(parseName(name).extra) }
+
+func (l *letterSet) addAll(extra string) {
 	for i := range len(extra) {
 		if extra[i] >= 'a' && extra[i] <= 'z' {
 			*l |= 1 << (extra[i] - 'a')
@@ -183,7 +184,10 @@ func (l *letterSet) add(name string) {
 // usedLetters says which letters are in names.
 func (s *Snapshot) usedLetters() (used letterSet) {
 	for _, c := range s.chunks {
-		for _, name := range c.names { // a name with a letter is there as it is
+		for _, at := range c.words {
+			used.addAll(s.sets[at].letters)
+		}
+		for _, name := range c.names { // those that do not follow from the row
 			used.add(name)
 		}
 	}

@@ -115,9 +115,9 @@ func (m *Mailbox) Open(ctx context.Context, uid uint32) (*Content, error) {
 		if !ok {
 			return nil, fmt.Errorf("%w: UID %d", ErrNoMessage, uid)
 		}
-		f := m.v.at(s, at)
-		c, err := m.v.content(f, s.At(at).Size)
-		if !errors.Is(err, fs.ErrNotExist) {
+		msg := s.At(at)
+		c, err := m.v.contentOf(ctx, m.v.at(s, at), &msg)
+		if c != nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return c, err
 		}
 	}
@@ -132,12 +132,29 @@ func (m *Mailbox) Open(ctx context.Context, uid uint32) (*Content, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := m.v.content(f, msg.Size)
+		c, err := m.v.content(f, msg.Size) // its bond is checked under its next name
 		if !errors.Is(err, fs.ErrNotExist) {
 			return c, err
 		}
 	}
 	return nil, fmt.Errorf("%w: UID %d", ErrNoMessage, uid)
+}
+
+// contentOf is content of a message as the index has it. It returns nil for one that
+// the index has had to learn about, see bond.go.
+func (v *view) contentOf(ctx context.Context, f file, msg *Message) (*Content, error) {
+	c, err := v.content(f, msg.Size)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := v.trust(ctx, f, c.f, msg)
+	if ok && err == nil {
+		return c, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("open message: %w", err)
+	}
+	return nil, errors.Join(err, c.Close())
 }
 
 func (v *view) content(f file, wireSize int64) (*Content, error) {

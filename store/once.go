@@ -9,8 +9,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"time"
-
-	"rtls/store/internal/vfs"
 )
 
 // A sender that was cut off before it heard our answer sends the message again.
@@ -99,7 +97,7 @@ func (d *Delivery) tryOnce(meta Meta, t trace) (Key, error) {
 		return "", fmt.Errorf("look at delivery: %w", err)
 	}
 	key := t.key(info.ModTime)
-	if err := d.nameOnce(meta, t, key, info, mine); err != nil {
+	if err := d.nameOnce(meta, t, key, mine); err != nil {
 		return "", err
 	}
 	d.a.markDone(t, key)
@@ -129,26 +127,26 @@ func (d *Delivery) leavePending(meta Meta, t trace) (mine bool, err error) {
 // nameOnce gives the pending file its name in the mailbox, unless it has one. The
 // name is not taken back when it cannot be made durable: another try may have
 // found it and reported it delivered.
-func (d *Delivery) nameOnce(meta Meta, t trace, key Key, info vfs.Info, mine bool) error {
-	wire := d.draft.wireSize()
+func (d *Delivery) nameOnce(meta Meta, t trace, key Key, mine bool) error {
+	content := d.draft.content
 	if !mine {
 		found, err := d.findOnce(key)
 		if err != nil || found {
 			return err
 		}
 		// An earlier try's content need not be ours to the octet.
-		if wire, err = d.a.wireSizeOf(t.pending(), info.Size); err != nil {
+		if content, err = d.a.sumOfFile(t.pending()); err != nil {
 			return fmt.Errorf("read earlier try: %w", err)
 		}
 	}
-	sub, name := "new", baseName(key, info.Size, wire, meta.Tag, meta.Origin)
+	sub, name := "new", baseName(key, content, meta.Tag, meta.Origin)
 	if d.inCur(meta) {
 		sub = "cur"
 	}
 	if meta.Flags != 0 {
 		name = string(appendInfo([]byte(name), meta.Flags, ""))
 	}
-	err := d.a.admit(wire, func() error { return d.linkPending(t, filepath.Join(d.dir, sub), name) })
+	err := d.a.admit(content.wireSize, func() error { return d.linkPending(t, filepath.Join(d.dir, sub), name) })
 	if errors.Is(err, ErrQuota) {
 		// What was refused is not to take up room.
 		if rerr := d.a.fs.Remove(t.pending()); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -193,16 +191,6 @@ func (d *Delivery) findOnce(key Key) (bool, error) {
 		return true, nil
 	}
 	return false, nil
-}
-
-func (a *Account) wireSizeOf(path string, size int64) (int64, error) {
-	f, err := a.fs.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	bare, err := countBare(f, size)
-	return size + bare, err
 }
 
 // markDone replaces the pending entry. If that fails the message has been

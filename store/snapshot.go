@@ -22,7 +22,7 @@ type Snapshot struct {
 	chunks      []*chunk
 	starts      []int // index of the first message of each chunk
 	n           int
-	sets        [][]string // keyword sets; a row has an index into it
+	sets        []words // a row has an index into it
 }
 
 // chunk is a run of messages. It is never changed once a snapshot holds it.
@@ -34,12 +34,35 @@ type chunk struct {
 	// What spares a look at the rows.
 	maxModSeq uint64
 	unseen    int
+	words     []uint32 // the sets that rows have
 }
+
+// words are the keywords of a message, and the letters for some of them in its name.
+type words struct {
+	keywords []string
+	letters  string
+}
+
+func newWords(joined, letters string) words {
+	w := words{letters: letters}
+	if joined != "" {
+		w.keywords = strings.Split(joined, " ")
+	}
+	return w
+}
+
+func (w *words) joined() string { return strings.Join(w.keywords, " ") }
+
+// emptySnapshot has the set of no words, which a row has unless it has others.
+func emptySnapshot() *Snapshot { return &Snapshot{sets: []words{{}}} }
 
 // sum brings up to date what follows from the rows.
 func (c *chunk) sum() {
-	c.maxModSeq, c.unseen = 0, 0
+	c.maxModSeq, c.unseen, c.words = 0, 0, nil
 	for i := range c.rows {
+		if !slices.Contains(c.words, c.rows[i].words) {
+			c.words = append(c.words, c.rows[i].words)
+		}
 		c.maxModSeq = max(c.maxModSeq, c.rows[i].modSeq)
 		if c.rows[i].flags&Seen == 0 {
 			c.unseen++
@@ -53,9 +76,10 @@ const chunkLen = 512
 type row struct {
 	modSeq   uint64
 	wireSize int64
-	date     int64 // seconds since 1970
+	date     int64  // seconds since 1970
+	bond     uint64 // in the name, see bond.go
 	uid      uint32
-	keywords uint32 // index into sets
+	words    uint32 // index into sets
 	bare     uint32 // octets that the wire has and the file has not
 	keyAt    uint32 // where the key is in the chunk's keys
 	keyLen   uint16
@@ -88,7 +112,7 @@ func (s *Snapshot) At(i int) Message {
 		Size:     r.wireSize,
 		Date:     time.Unix(r.date, 0),
 		Flags:    r.flags,
-		Keywords: s.sets[r.keywords],
+		Keywords: s.sets[r.words].keywords,
 		Tag:      r.tag,
 		Origin:   r.origin,
 	}
@@ -148,6 +172,21 @@ func (s *Snapshot) FirstUnseen() int {
 	return s.n
 }
 
+// Keywords are those that messages have, sorted.
+func (s *Snapshot) Keywords() (list []string) {
+	seen := make(map[uint32]bool)
+	for _, c := range s.chunks {
+		for _, at := range c.words {
+			if !seen[at] {
+				seen[at] = true
+				list = append(list, s.sets[at].keywords...)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // Gone returns the UIDs, in order, of messages of s that next, a later snapshot of
 // the mailbox, has not. It costs what changed between the two.
 func (s *Snapshot) Gone(next *Snapshot) (uids []uint32) {
@@ -186,18 +225,19 @@ func (c *chunk) key(i int) Key {
 	return Key(unsafe.String(&c.keys[r.keyAt], int(r.keyLen)))
 }
 
-// name is the file name of a row.
-func (c *chunk) name(i int) string {
+// name is the file name of row i of c.
+func (s *Snapshot) name(c *chunk, i int) string {
 	if c.names != nil && c.names[i] != "" {
 		return c.names[i]
 	}
-	return string(c.appendName(make([]byte, 0, nameLen), i))
+	return string(s.appendName(make([]byte, 0, nameLen), c, i))
 }
 
 // appendName writes the file name of a row that has none in names.
-func (c *chunk) appendName(b []byte, i int) []byte {
+func (s *Snapshot) appendName(b []byte, c *chunk, i int) []byte {
 	r := &c.rows[i]
-	return appendInfo(appendBase(b, c.key(i), r.wireSize-int64(r.bare), r.wireSize, r.tag, r.origin), r.flags, "")
+	b = appendBase(b, c.key(i), r.wireSize-int64(r.bare), r.wireSize, r.tag, r.origin, r.bond)
+	return appendInfo(b, r.flags, s.sets[r.words].letters)
 }
 
 // is says whether a file is the one that the view has of message i.
@@ -210,7 +250,7 @@ func (s *Snapshot) is(i int, f file) bool {
 		return c.names[at] == f.name
 	}
 	var buf [nameLen]byte
-	return string(c.appendName(buf[:0], at)) == f.name
+	return string(s.appendName(buf[:0], c, at)) == f.name
 }
 
 // Message is one message of a snapshot.
@@ -234,7 +274,7 @@ func (m Message) ObjectID() string { return "M" + identityOf(m.Key) }
 type edit struct {
 	s       *Snapshot
 	owned   map[int]bool // chunks that no other snapshot has
-	keyword map[string]uint32
+	words   map[[2]string]uint32 // by keywords and letters
 	removed bool
 }
 
@@ -382,7 +422,7 @@ func (e *edit) row(m index.Message) (r row, key Key, name string) {
 		wireSize: m.Size,
 		date:     m.Date,
 		uid:      m.UID,
-		keywords: e.keywordSet(m.Keywords),
+		bond:     p.bond,
 		flags:    p.flags,
 		tag:      p.tag,
 		origin:   p.origin,
@@ -391,29 +431,32 @@ func (e *edit) row(m index.Message) (r row, key Key, name string) {
 	bare := p.wireSize - p.fileSize
 	if p.wireSize == m.Size && bare >= 0 && bare <= math.MaxUint32 && p.canonical(m.Name) {
 		r.bare = uint32(bare)
+		r.words = e.wordSet(m.Keywords, p.extra)
 	} else {
+		r.words = e.wordSet(m.Keywords, "")
 		name = m.Name
 	}
 	return r, p.key, name
 }
 
-func (e *edit) keywordSet(joined string) uint32 {
-	if joined == "" {
+func (e *edit) wordSet(joined, letters string) uint32 {
+	if joined == "" && letters == "" {
 		return 0
 	}
-	if e.keyword == nil {
-		e.keyword = make(map[string]uint32, len(e.s.sets))
-		for i, set := range e.s.sets {
-			e.keyword[strings.Join(set, " ")] = uint32(i)
+	if e.words == nil {
+		e.words = make(map[[2]string]uint32, len(e.s.sets))
+		for i := range e.s.sets {
+			e.words[[2]string{e.s.sets[i].joined(), e.s.sets[i].letters}] = uint32(i)
 		}
 	}
-	i, ok := e.keyword[joined]
+	key := [2]string{joined, letters}
+	i, ok := e.words[key]
 	if !ok && len(e.s.sets) < math.MaxUint32 {
 		i = uint32(len(e.s.sets))
 		// Others may append to the same array; only who has the lock of the
 		// mailbox edits, and a full slice makes append copy.
-		e.s.sets = append(slices.Clip(e.s.sets), strings.Split(joined, " "))
-		e.keyword[joined] = i
+		e.s.sets = append(slices.Clip(e.s.sets), newWords(joined, letters))
+		e.words[key] = i
 	}
 	return i
 }

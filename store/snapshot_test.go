@@ -15,7 +15,7 @@ import (
 func TestSnapshotEdits(t *testing.T) {
 	r := rand.New(rand.NewPCG(7162, 9051))
 	model := make(map[uint32]index.Message)
-	s := (&Snapshot{sets: [][]string{nil}}).edit().done(index.Mailbox{})
+	s := emptySnapshot().edit().done(index.Mailbox{})
 	next := uint32(1)
 	type past struct {
 		s     *Snapshot
@@ -30,7 +30,7 @@ func TestSnapshotEdits(t *testing.T) {
 			case pick < 5 || len(uids) == 0:
 				m := index.Message{UID: next, ModSeq: uint64(round), Size: int64(next) * 2, Date: int64(next) - 100, Keywords: []string{"", "a", "a b"}[r.IntN(3)]}
 				key := Key(fmt.Sprintf("%d.host", next))
-				m.Name = []string{baseName(key, int64(next), int64(next)*2, TagRequire, OriginESMTP) + ":2,S", string(key), string(key) + ",U=1:2,"}[r.IntN(3)]
+				m.Name = []string{baseName(key, contentSum{fileSize: int64(next), wireSize: int64(next) * 2}, TagRequire, OriginESMTP) + []string{":2,S", ":2,Sac", ":2,ca"}[r.IntN(3)], string(key), string(key) + ",U=1:2,"}[r.IntN(3)]
 				model[next] = m
 				e.put(m)
 				next++
@@ -114,7 +114,7 @@ func compareSnapshot(t *testing.T, s *Snapshot, model map[uint32]index.Message) 
 
 // A chunk does not grow for ever while messages come and go.
 func TestKeysAreGivenBack(t *testing.T) {
-	s := (&Snapshot{sets: [][]string{nil}}).edit().done(index.Mailbox{})
+	s := emptySnapshot().edit().done(index.Mailbox{})
 	for uid := uint32(1); uid < 5000; uid++ {
 		e := s.edit()
 		e.put(index.Message{UID: uid, Name: fmt.Sprintf("%040d.host:2,", uid)})

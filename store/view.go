@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +29,9 @@ type view struct {
 	look   look
 
 	changes int // since the view was packed, see viewcache.go
+
+	seenMu sync.Mutex      // guards what follows
+	seen   map[uint32]seen // by UID, see bond.go
 
 	subsMu sync.Mutex // guards what follows
 	subs   map[chan struct{}]struct{}
@@ -153,7 +155,7 @@ func (v *view) load(tx index.Tx) error {
 	if err != nil {
 		return err
 	}
-	e := (&Snapshot{sets: [][]string{nil}}).edit()
+	e := emptySnapshot().edit()
 	err = tx.Messages(m.ID, 0, func(msg index.Message) error {
 		e.put(msg)
 		return nil
@@ -400,12 +402,12 @@ func rowMessage(s *Snapshot, r *row, name string) index.Message {
 		New:      r.inNew,
 		Size:     r.wireSize,
 		Date:     r.date,
-		Keywords: strings.Join(s.sets[r.keywords], " "),
+		Keywords: s.sets[r.words].joined(),
 	}
 }
 
 // at returns the index's form of the message with index i.
 func (s *Snapshot) message(i int) index.Message {
 	c, at := s.locate(i)
-	return rowMessage(s, &c.rows[at], c.name(at))
+	return rowMessage(s, &c.rows[at], s.name(c, at))
 }

@@ -11,9 +11,9 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"strings"
 
 	"rtls/store/internal/index"
+	"rtls/store/internal/vfs"
 )
 
 // A packed view is a file, ACCOUNT/.rtls/views/OBJECT, with all that a snapshot
@@ -22,8 +22,8 @@ import (
 // index names the one that belongs to it, and one that is damaged, missing or has
 // another name is not used.
 //
-//	"rtlsview 1\n"  id  uidvalidity  uidnext  modseq
-//	number of keyword sets, each a string
+//	"rtlsview 2\n"  id  uidvalidity  uidnext  modseq
+//	number of word sets, each two strings: keywords, letters
 //	number of chunks, each:
 //	    number of rows   rows, rowLen octets each
 //	    keys             a string
@@ -32,8 +32,8 @@ import (
 //
 // Numbers are 64 bits, little endian; a string is its length and its octets.
 const (
-	viewHeader = "rtlsview 1\n"
-	rowLen     = 8*3 + 4*4 + 2 + 4
+	viewHeader = "rtlsview 2\n"
+	rowLen     = 8*4 + 4*4 + 2 + 4
 
 	// cacheAfter is how many changes there have to be, in all and in parts of a
 	// hundred, before a view is packed again.
@@ -129,7 +129,8 @@ func (p *packer) pack(s *Snapshot, id string) {
 	p.number(s.modSeq)
 	p.number(uint64(len(s.sets)))
 	for _, set := range s.sets {
-		p.string(strings.Join(set, " "))
+		p.string(set.joined())
+		p.string(set.letters)
 	}
 	p.number(uint64(len(s.chunks)))
 	for _, c := range s.chunks {
@@ -162,8 +163,9 @@ func (r *row) append(b []byte) []byte {
 	b = le.AppendUint64(b, r.modSeq)
 	b = le.AppendUint64(b, uint64(r.wireSize))
 	b = le.AppendUint64(b, uint64(r.date))
+	b = le.AppendUint64(b, r.bond)
 	b = le.AppendUint32(b, r.uid)
-	b = le.AppendUint32(b, r.keywords)
+	b = le.AppendUint32(b, r.words)
 	b = le.AppendUint32(b, r.bare)
 	b = le.AppendUint32(b, r.keyAt)
 	b = le.AppendUint16(b, r.keyLen)
@@ -180,15 +182,16 @@ func (r *row) parse(b []byte) {
 		modSeq:   le.Uint64(b),
 		wireSize: int64(le.Uint64(b[8:])),
 		date:     int64(le.Uint64(b[16:])),
-		uid:      le.Uint32(b[24:]),
-		keywords: le.Uint32(b[28:]),
-		bare:     le.Uint32(b[32:]),
-		keyAt:    le.Uint32(b[36:]),
-		keyLen:   le.Uint16(b[40:]),
-		flags:    Flags(b[42]),
-		tag:      Tag(b[43]),
-		origin:   Origin(b[44]),
-		inNew:    b[45] != 0,
+		bond:     le.Uint64(b[24:]),
+		uid:      le.Uint32(b[32:]),
+		words:    le.Uint32(b[36:]),
+		bare:     le.Uint32(b[40:]),
+		keyAt:    le.Uint32(b[44:]),
+		keyLen:   le.Uint16(b[48:]),
+		flags:    Flags(b[50]),
+		tag:      Tag(b[51]),
+		origin:   Origin(b[52]),
+		inNew:    b[53] != 0,
 	}
 }
 
@@ -200,10 +203,10 @@ func (v *view) cached(m index.Mailbox) *Snapshot {
 	f, err := v.a.fs.Open(v.cachePath())
 	if err == nil {
 		defer f.Close()
-		var size int64
-		if size, err = f.Size(); err == nil {
+		var info vfs.Info
+		if info, err = f.Stat(); err == nil {
 			var s *Snapshot
-			if s, err = readView(io.NewSectionReader(f, 0, size), m); err == nil {
+			if s, err = readView(io.NewSectionReader(f, 0, info.Size), m); err == nil {
 				return s
 			}
 		}
@@ -288,10 +291,10 @@ func (u *unpacker) unpack(m index.Mailbox) *Snapshot {
 	if s.uidValidity != m.UIDValidity || s.uidNext > m.UIDNext || s.modSeq > m.ModSeq {
 		u.fail()
 	}
-	for range u.count(8) {
-		var set []string
-		if joined := u.string(); joined != "" {
-			set = strings.Split(joined, " ")
+	for range u.count(16) {
+		set := newWords(u.string(), u.string())
+		if !letters(set.letters) {
+			u.fail()
 		}
 		s.sets = append(s.sets, set)
 	}
@@ -330,7 +333,7 @@ func (u *unpacker) chunk(last *uint32, sets int) *chunk {
 	for i := range c.rows {
 		r := &c.rows[i]
 		r.parse(raw[i*rowLen:])
-		if r.uid <= *last || int(r.keywords) >= sets || uint64(r.keyAt)+uint64(r.keyLen) > uint64(len(c.keys)) ||
+		if r.uid <= *last || int(r.words) >= sets || uint64(r.keyAt)+uint64(r.keyLen) > uint64(len(c.keys)) ||
 			int(r.tag) >= len(tagLetters) || int(r.origin) >= len(originLetters) {
 			u.fail()
 			return nil

@@ -20,7 +20,7 @@ func fillMailbox(t *testing.T, a *Account, n int) {
 		name := string(a.names.key())
 		switch i % 3 {
 		case 0:
-			name = baseName(Key(name), int64(len(hello)), int64(len(hello)), TagRequire, OriginESMTP) + ":2,S"
+			name = baseName(Key(name), sumOfText(hello), TagRequire, OriginESMTP) + ":2,S"
 		case 1:
 			name += ",U=7:2,Fab"
 		}
@@ -107,9 +107,9 @@ func TestPackedView(t *testing.T) {
 }
 
 func FuzzReadView(f *testing.F) {
-	e := (&Snapshot{sets: [][]string{nil}}).edit()
+	e := emptySnapshot().edit()
 	for uid := uint32(1); uid < 20; uid++ {
-		e.put(index.Message{UID: uid, Name: fmt.Sprintf("%d.host,S=1,W=1,T=re:2,", uid), Size: 1, Keywords: "a b"})
+		e.put(index.Message{UID: uid, Name: fmt.Sprintf("%d.host,S=1,W=1,T=re,H=0123456789abcdef:2,%s", uid, []string{"", "a", "SS"}[uid%3]), Size: 1, Keywords: "a b"})
 	}
 	m := index.Mailbox{UIDValidity: 1, UIDNext: 20, ModSeq: 9, Cache: "id"}
 	var b bytes.Buffer

@@ -220,6 +220,14 @@ func (f *FS) Mkdir(name string) error {
 	return err
 }
 
+// Chmod is durable at once: permissions are no part of what can be lost.
+func (f *FS) Chmod(name string, mode os.FileMode) error {
+	if err := f.step("chmod", name); err != nil {
+		return err
+	}
+	return f.under.Chmod(name, mode)
+}
+
 func (f *FS) Stat(name string) (vfs.Info, error) {
 	if err := f.step("stat", name); err != nil {
 		return vfs.Info{}, err

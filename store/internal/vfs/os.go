@@ -116,12 +116,18 @@ func (t *temp) Close() (err error) {
 
 type file struct{ *os.File }
 
-func (f file) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
+func (f file) Stat() (Info, error) {
+	var st unix.Stat_t
+	for {
+		err := unix.Fstat(int(f.Fd()), &st)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return Info{}, &os.PathError{Op: "fstat", Path: f.Name(), Err: err}
+		}
+		return infoOf(&st), nil
 	}
-	return info.Size(), nil
 }
 
 func (OS) Open(name string) (File, error) {
@@ -169,6 +175,16 @@ func (OS) Remove(name string) error    { return os.Remove(name) }
 func (OS) RemoveAll(name string) error { return os.RemoveAll(name) }
 func (OS) Mkdir(name string) error     { return os.Mkdir(name, dirMode) }
 
+// Chmod opens what it changes: only so the system leaves a symbolic link alone.
+func (OS) Chmod(name string, mode os.FileMode) error {
+	fd, err := open(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	return os.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), mode)
+}
+
 func (OS) Stat(name string) (Info, error) {
 	var st unix.Stat_t
 	for {
@@ -179,8 +195,11 @@ func (OS) Stat(name string) (Info, error) {
 		if err != nil {
 			return Info{}, &os.PathError{Op: "lstat", Path: name, Err: err}
 		}
-		break
+		return infoOf(&st), nil
 	}
+}
+
+func infoOf(st *unix.Stat_t) Info {
 	mode := os.FileMode(st.Mode & 0o777)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -195,8 +214,9 @@ func (OS) Stat(name string) (Info, error) {
 		ModTime: time.Unix(st.Mtim.Unix()),
 		Inode:   st.Ino,
 		Links:   uint64(st.Nlink),
+		Owner:   st.Uid,
 		Stamp:   Stamp{Modified: st.Mtim.Nano(), Changed: st.Ctim.Nano()},
-	}, nil
+	}
 }
 
 func (OS) Names(dir string) ([]string, error) {

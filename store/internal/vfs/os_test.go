@@ -59,6 +59,22 @@ func TestTemp(t *testing.T) {
 	}
 }
 
+func TestChmod(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(path, nil, 0o644))
+	must(t, os.Symlink(path, path+"-link"))
+	_ = OS{}.Chmod(path+"-link", 0o777) // whatever it says, the file is not to be reached
+	info, err := OS{}.Stat(path)
+	must(t, err)
+	if info.Mode != 0o644 || info.Owner != uint32(os.Geteuid()) {
+		t.Errorf("through a link: %+v", info)
+	}
+	must(t, OS{}.Chmod(path, 0o600))
+	if info, err = (OS{}).Stat(path); err != nil || info.Mode != 0o600 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -26,6 +26,8 @@ type FS interface {
 	RemoveAll(name string) error
 	// Mkdir makes a directory that only its owner can enter.
 	Mkdir(name string) error
+	// Chmod sets the permissions of a file or directory; it follows no symbolic link.
+	Chmod(name string, mode os.FileMode) error
 	// Stat follows no symbolic link.
 	Stat(name string) (Info, error)
 	// Names lists a directory in no order. While others rename in it, names can
@@ -60,7 +62,8 @@ type Temp interface {
 type File interface {
 	io.ReaderAt
 	io.Closer
-	Size() (int64, error)
+	// Stat describes the open file, whatever name it has by now.
+	Stat() (Info, error)
 }
 
 // Info is what the store wants to know of a file or directory.
@@ -70,6 +73,7 @@ type Info struct {
 	ModTime time.Time
 	Inode   uint64
 	Links   uint64
+	Owner   uint32
 	Stamp   Stamp
 }
 
