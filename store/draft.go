@@ -23,14 +23,14 @@ type draft struct {
 	temp   vfs.Temp
 	buf    []byte
 	sums   summer // of what was written
-	failed error // of a write: nothing can be committed any more
+	failed error  // of a write: nothing can be committed any more
 
 	mu       sync.Mutex // guards what follows, and finishing
 	users    int        // deliveries that are not settled
 	shared   bool       // there was more than one
 	finished bool
 	content  contentSum // once it is finished
-	date     time.Time // of the file; zero: when it was written
+	date     time.Time  // of the file; zero: when it was written
 }
 
 // wireSize is the size of the message on the wire.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"rtls/store/internal/index"
 )
@@ -72,7 +73,11 @@ func (a *Account) folders() (map[string]string, error) {
 			continue
 		}
 		dir := filepath.Join(a.maildir(), n)
-		if !a.isMailbox(dir) {
+		there, err := a.mailboxIn(dir)
+		if err != nil {
+			return nil, fmt.Errorf("list mailboxes: %w", err)
+		}
+		if !there {
 			continue // notmuch and others keep such directories too
 		}
 		name, err := folderName(n)
@@ -87,14 +92,28 @@ func (a *Account) folders() (map[string]string, error) {
 	return dirs, nil
 }
 
-// isMailbox follows no symbolic link: mail is not to be served from elsewhere.
-func (a *Account) isMailbox(dir string) bool {
-	info, err := a.fs.Stat(dir)
-	if err != nil || !info.Mode.IsDir() {
-		return false
+// mailboxIn says whether dir is a mailbox. It follows no symbolic link: mail is not
+// to be served from elsewhere. With an error nobody knows, and a mailbox must not be
+// taken for missing.
+func (a *Account) mailboxIn(dir string) (bool, error) {
+	for _, d := range []string{dir, filepath.Join(dir, "cur")} {
+		info, err := a.fs.Stat(d)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("look for mailbox: %w", err)
+		case !info.Mode.IsDir():
+			return false, nil
+		}
 	}
-	info, err = a.fs.Stat(filepath.Join(dir, "cur"))
-	return err == nil && info.Mode.IsDir()
+	return true, nil
+}
+
+// isMailbox is mailboxIn where one that cannot be looked at is as good as none.
+func (a *Account) isMailbox(dir string) bool {
+	there, err := a.mailboxIn(dir)
+	return there && err == nil
 }
 
 // mailboxDir is the directory that a mailbox has, or would have.
@@ -104,23 +123,32 @@ func (a *Account) mailboxDir(name string) (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(a.maildir(), folderDir(name))
-	if name == inbox || a.isMailbox(dir) {
+	if name == inbox {
 		return dir, nil
+	}
+	if there, err := a.mailboxIn(dir); there || err != nil {
+		return dir, err
 	}
 	// Some programs write UTF-8 where Maildir++ has modified UTF-7.
 	plain := filepath.Join(a.maildir(), "."+strings.ReplaceAll(name, separator, "."))
-	if plain != dir && a.isMailbox(plain) {
-		if found, err := folderName(filepath.Base(plain)); err == nil && found == name {
-			return plain, nil
-		}
+	if found, err := folderName(filepath.Base(plain)); plain == dir || err != nil || found != name {
+		return dir, nil
 	}
-	return dir, nil
+	there, err := a.mailboxIn(plain)
+	if there {
+		return plain, nil
+	}
+	return dir, err
 }
 
 // existing is mailboxDir for a mailbox that has to exist.
 func (a *Account) existing(name string) (string, error) {
 	dir, err := a.mailboxDir(name)
-	if err == nil && !a.isMailbox(dir) {
+	if err != nil {
+		return "", err
+	}
+	there, err := a.mailboxIn(dir)
+	if err == nil && !there {
 		err = fmt.Errorf("%w: %q", ErrNoMailbox, name)
 	}
 	return dir, err
@@ -137,10 +165,11 @@ func (a *Account) CreateMailbox(ctx context.Context, name, specialUse string) er
 		return fmt.Errorf("special use %q is none", specialUse)
 	}
 	return a.locked(ctx, func(tx index.Tx) error {
-		if dir, err := a.mailboxDir(name); err != nil {
-			return err
-		} else if a.isMailbox(dir) {
+		switch _, err := a.existing(name); {
+		case err == nil:
 			return fmt.Errorf("%w: %q", ErrMailboxExists, name)
+		case !errors.Is(err, ErrNoMailbox):
+			return err
 		}
 		for i, r := range name {
 			if r == '/' {
@@ -165,7 +194,10 @@ func (a *Account) locked(ctx context.Context, f func(index.Tx) error) error {
 // makeMailbox makes a mailbox unless there is one.
 func (a *Account) makeMailbox(tx index.Tx, name, specialUse string) error {
 	dir, err := a.mailboxDir(name)
-	if err != nil || a.isMailbox(dir) {
+	if err != nil {
+		return err
+	}
+	if there, err := a.mailboxIn(dir); there || err != nil {
 		return err
 	}
 	if err := a.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -273,7 +273,7 @@ func (m Message) ObjectID() string { return "M" + identityOf(m.Key) }
 // edit makes a snapshot out of another one. It copies the chunks that it changes.
 type edit struct {
 	s       *Snapshot
-	owned   map[int]bool // chunks that no other snapshot has
+	owned   map[int]bool         // chunks that no other snapshot has
 	words   map[[2]string]uint32 // by keywords and letters
 	removed bool
 }
