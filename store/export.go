@@ -31,10 +31,7 @@ func (a *Account) ExportMaildir(ctx context.Context, mailbox, dir string) error 
 
 func (m *Mailbox) exportTo(ctx context.Context, dir string) error {
 	v, to := m.v, &destination{v: &view{a: m.v.a, dir: dir}}
-	if err := v.a.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := v.a.makeMaildir(dir); err != nil {
+	if err := v.a.makeDestination(dir); err != nil {
 		return err
 	}
 	listed, err := to.v.listAll()
@@ -61,6 +58,21 @@ func (m *Mailbox) exportTo(ctx context.Context, dir string) error {
 		}
 	}
 	return errors.Join(err, v.a.fs.SyncDir(to.v.sub("cur")))
+}
+
+// makeDestination makes the Maildir dir durably, if it is not there.
+func (a *Account) makeDestination(dir string) error {
+	made := a.fs.Mkdir(dir)
+	if made != nil && !errors.Is(made, fs.ErrExist) {
+		return made
+	}
+	// One that is there may have been made a moment ago. That above it may be
+	// somebody else's, and then is none that we made anything in.
+	err := a.fs.SyncDir(filepath.Dir(dir))
+	if err != nil && (made == nil || !errors.Is(err, fs.ErrPermission)) {
+		return err
+	}
+	return a.makeMaildir(dir)
 }
 
 func (v *view) listAll() ([]file, error) {
