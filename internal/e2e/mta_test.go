@@ -27,6 +27,8 @@ func TestMTA(t *testing.T) {
 	t.Run("exim_lmtp", testEximLMTP)
 	t.Run("opensmtpd_mda", testOpenSMTPDMDA)
 	t.Run("opensmtpd_lmtp", testOpenSMTPDLMTP)
+	t.Run("getmail", testGetmail)
+	t.Run("fetchmail", testFetchmail)
 }
 
 // mailUser owns the mail in these tests, as vmail does on a real host.
