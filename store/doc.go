@@ -21,9 +21,10 @@
 //	    trash/                 deleted mailboxes, for the moment that it takes to remove them
 //
 // Every byte of every message is in the Maildir, and so are its flags, its size and
-// its tag, which are parts of the file's name (see filename.go). The index is a
-// cache of these, and the only place of UIDs, change numbers and of the keywords that
-// are not among the first 26 of a mailbox (see keywords.go).
+// its tag, which are parts of the file's name (see filename.go). The name binds the
+// tag to the octets (see bond.go). The index is a cache of these and of what readers
+// have worked out (see summary.go), and the only place of UIDs, change numbers and of
+// the keywords that are not among the first 26 of a mailbox (see keywords.go).
 //
 // # States of a message
 //
@@ -70,4 +71,8 @@
 //	    that fits is refused, however many are under way in however many
 //	    processes; a Move is never refused. Deliveries without a quota, and other
 //	    programs, are not held back and can take the account above it.
+//	G13 A tag that is not unknown was given to the octets that the message has. When
+//	    a message is opened that another program has altered, it has no tag any more
+//	    when Open returns, and there is an error in the log. An alteration that
+//	    leaves size and time of the file as they were is found by Check.
 package store
