@@ -2,11 +2,8 @@ package lmtp
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/tls"
 	"errors"
 	"io"
-	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
@@ -144,67 +141,6 @@ func FuzzParseMail(f *testing.F) {
 		check(p.address, err, smtputf8)
 		if err == nil && p.address == "" {
 			t.Fatalf("%q has no address", in)
-		}
-	})
-}
-
-var (
-	replyLine = regexp.MustCompile(`^(?:[245][0-9][0-9] [245]\.[0-9]\.[0-9]{1,2} [^\r\n]+|250[ -][^\r\n]+|220 localhost LMTP rtls-lda ready|354 [^\r\n]+)\r\n$`)
-	success   = regexp.MustCompile(`(?m)^250 2\.0\.0 delivered as `)
-)
-
-// FuzzServer is about what must hold whatever a client says: the server does not
-// panic, its replies are replies, it never reports more deliveries than there
-// were, and no tag comes from nothing.
-func FuzzServer(f *testing.F) {
-	const envelope = "LHLO x\r\nMAIL FROM:<a@b> REQUIRETLS\r\nRCPT TO:<c@d>\r\nRCPT TO:<full@d>\r\nRCPT TO:<e>\r\n"
-	for _, in := range []string{
-		envelope + "DATA\r\nSubject: x\r\n\r\ny\r\n.\r\nQUIT\r\n",
-		envelope + "BDAT 3\r\nabcBDAT 2 LAST\r\ndeNOOP\r\n",
-		envelope + "BDAT 3\r\nabcRSET\r\nMAIL FROM:<>\r\n",
-		envelope + "RCPT TO:<panic>\r\nBDAT 3 LAST\r\nabc",
-		envelope + "RSET\r\nDATA\r\n",
-		"LHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<deaf@d>\r\nDATA\r\n..\r\n.\r\n",
-		"EHLO x\r\nSTARTTLS\r\nLHLO y\r\n",
-		"VRFY\r\nHELP\r\nNOOP\r\nBDAT 1 LAST\r\nx",
-	} {
-		for state := range uint8(3) {
-			f.Add(in, state)
-		}
-	}
-	f.Fuzz(func(t *testing.T, in string, state uint8) {
-		var log bytes.Buffer
-		backend := &fake{}
-		server := (&Server{Hostname: "localhost", TLS: &tls.Config{}, Backend: backend, MaxSize: 200, MaxRecipients: 4, Logger: slog.New(slog.NewTextHandler(&log, nil))}).withDefaults()
-		tr := &transcript{in: strings.NewReader(in)}
-		c := newConn(server, t.Context(), tr)
-		switch state % 3 {
-		case 1:
-			c.tls = &tls.ConnectionState{Version: tls.VersionTLS13}
-		case 2:
-			c.local = true
-		}
-		c.serve()
-
-		out := tr.out.String()
-		for line := range strings.Lines(out) {
-			if !replyLine.MatchString(line) {
-				t.Fatalf("%q is answered with %q", in, line)
-			}
-		}
-		if n := len(success.FindAllString(out, -1)); n > backend.copies {
-			t.Fatalf("%q: %d deliveries reported, %d made\n%s", in, n, backend.copies, out)
-		}
-		for _, m := range backend.stored {
-			if m.env.RequireTLS && (state%3 == 0 || !strings.Contains(strings.ToUpper(in), "REQUIRETLS")) {
-				t.Fatalf("%q: a tag from nothing", in)
-			}
-			if len(m.data) > 200 {
-				t.Fatalf("%q: %d octets stored", in, len(m.data))
-			}
-		}
-		if strings.Contains(log.String(), `msg=panic `) {
-			t.Fatalf("%q:\n%s", in, log.String())
 		}
 	})
 }

@@ -22,9 +22,10 @@ import (
 
 // stored is one message that a fake backend took.
 type stored struct {
-	env   lda.Envelope
-	rcpts []lda.Recipient
-	data  string
+	env     lda.Envelope
+	rcpts   []lda.Recipient
+	results []error
+	data    string
 }
 
 // fake is a backend that knows everybody but those whose address contains
@@ -35,6 +36,8 @@ type fake struct {
 	mu     sync.Mutex // guards what follows
 	stored []stored
 	copies int // successes reported
+
+	discard bool // messages are not kept
 
 	hold chan struct{} // if not nil, deliveries wait for it behind the message
 	held chan struct{} // receives when one waits
@@ -63,6 +66,10 @@ func (f *fake) Deliver(ctx context.Context, env lda.Envelope, rcpts []lda.Recipi
 	if strings.Contains(rcpts[0].Address, "deaf") {
 		return all(errors.New("disk on fire"))
 	}
+	if f.discard {
+		_, err := io.Copy(io.Discard, msg)
+		return all(err)
+	}
 	data, err := io.ReadAll(msg)
 	if err != nil {
 		return all(err)
@@ -77,7 +84,7 @@ func (f *fake) Deliver(ctx context.Context, env lda.Envelope, rcpts []lda.Recipi
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.stored = append(f.stored, stored{env, rcpts, string(data)})
+	f.stored = append(f.stored, stored{env, rcpts, results, string(data)})
 	for i, r := range rcpts {
 		switch {
 		case strings.Contains(r.Address, "full"):
@@ -174,14 +181,15 @@ func (r *running) secure() *lmtptest.Client {
 
 // transcript is a connection whose client has said everything beforehand.
 type transcript struct {
-	in  io.Reader
-	out bytes.Buffer
+	in            io.Reader
+	out           bytes.Buffer
+	reads, writes int
 }
 
 var _ net.Conn = (*transcript)(nil)
 
-func (tr *transcript) Read(p []byte) (int, error)       { return tr.in.Read(p) }
-func (tr *transcript) Write(p []byte) (int, error)      { return tr.out.Write(p) }
+func (tr *transcript) Read(p []byte) (int, error)       { tr.reads++; return tr.in.Read(p) }
+func (tr *transcript) Write(p []byte) (int, error)      { tr.writes++; return tr.out.Write(p) }
 func (tr *transcript) Close() error                     { return nil }
 func (tr *transcript) LocalAddr() net.Addr              { return &net.UnixAddr{} }
 func (tr *transcript) RemoteAddr() net.Addr             { return &net.UnixAddr{} }
