@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/lda"
 )
@@ -21,19 +22,32 @@ import (
 func deliverOne(ctx context.Context, o *options, env cli.Env) error {
 	logger, closeLog := deliveryLog(o, env)
 	defer closeLog()
-	err := deliver(ctx, o, env, logger)
-	if err == nil {
-		return nil
-	}
+	var decisions strings.Builder
+	err := deliver(ctx, o, env, logger, &decisions)
 	if e, ok := errors.AsType[*cli.Error](err); ok && e.Code == cli.Config {
 		// A wrong configuration is not the message's fault: it waits until
 		// somebody has mended that.
 		logger.Error("configuration", "err", err)
-		fmt.Fprintln(env.Stdout, "4.3.5 configuration is wrong, "+name+" --check-config says where")
-		return said(cli.TempFail)
+		err = &lda.Error{Code: 451, Status: "4.3.5", Text: "configuration is wrong, " + name + " --check-config says where", Err: err}
+	}
+	if err == nil {
+		result := "result: delivered\n"
+		if o.dryRun {
+			result = "result: would be delivered\n"
+		}
+		if o.explain {
+			_, _ = io.WriteString(env.Stdout, decisions.String()+result) // it is delivered whoever reads this
+		}
+		return nil
 	}
 	e := lda.Classify(err)
 	fmt.Fprintln(env.Stdout, e.Status, e.Text)
+	if o.explain {
+		fmt.Fprint(env.Stdout, decisions.String(), "result: ", cli.Printable(e.Error()), "\n")
+	}
+	if o.reason && !e.Temporary() {
+		fmt.Fprintln(env.Stderr, e.Text)
+	}
 	return said(exitCode(e))
 }
 
@@ -44,13 +58,13 @@ func exitCode(e *lda.Error) int {
 		return cli.TempFail
 	case e.Status == "5.1.1":
 		return cli.NoUser
-	case strings.HasPrefix(e.Status, "5.7."):
+	case strings.HasPrefix(e.Status, "5.7."), e.Status == "5.2.2":
 		return cli.NoPerm
 	}
 	return cli.DataErr
 }
 
-func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger) error {
+func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger, decisions io.Writer) error {
 	f, err := loadConfig(o, false)
 	if err != nil {
 		return err
@@ -61,12 +75,36 @@ func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger) 
 			return err
 		}
 	}
-	agent := newAgent(f, logger)
+	users := newAccounts(f)
+	users.found = make(map[string]auth.Record)
+	if users.uid == 0 {
+		users.uid = -1 // whose mail it is decides
+	}
+	cfg := agentConfig(f, users, logger)
+	cfg.DryRun = o.dryRun
+	cfg.Send = sender(f, o.config, env)
+	if o.explain {
+		cfg.Explain = func(what string) { fmt.Fprintln(decisions, cli.Printable(what)) }
+	}
+	agent := lda.New(cfg)
 	rcpt, err := o.recipient(ctx, agent)
 	if err != nil {
 		logger.Warn("recipient refused", "user", o.user, "rcpt", o.final, "original", o.original, "err", err)
 		return err
 	}
+	names := []string{rcpt.User}
+	for _, t := range rcpt.Also {
+		names = append(names, t.User)
+	}
+	if err := users.becomeFor(names); err != nil {
+		logger.Error("cannot deliver as the recipient", "user", rcpt.User, "err", err)
+		return &lda.Error{Code: 451, Status: "4.3.5", Text: "the delivery agent runs as the wrong user", Err: err}
+	}
+	return o.hand(ctx, env, logger, agent, rcpt)
+}
+
+// hand reads the message and gives it to the agent.
+func (o *options) hand(ctx context.Context, env cli.Env, logger *slog.Logger, agent *lda.Agent, rcpt lda.Recipient) (err error) {
 	in := env.Stdin
 	if o.path != "" {
 		if in, err = os.Open(o.path); err != nil {
@@ -101,6 +139,7 @@ func (o *options) readEnv(getenv func(string) string) error {
 	orEnv(&o.final, "RECIPIENT")
 	orEnv(&o.original, "ORIGINAL_RECIPIENT")
 	orEnv(&o.extension, "EXTENSION")
+	orEnv(&o.queueID, "MESSAGE_ID") // Exim's
 	if getenv("RTLS_REQUIRETLS") == "1" {
 		o.requireTLS = true
 	}
@@ -122,11 +161,13 @@ func (o *options) recipient(ctx context.Context, agent *lda.Agent) (lda.Recipien
 	if address == "" {
 		address = o.original
 	}
-	whose := o.user
-	if whose == "" {
-		whose = address
+	var r lda.Recipient
+	var err error
+	if o.user != "" {
+		r, err = agent.ResolveUser(ctx, o.user)
+	} else {
+		r, err = agent.Resolve(ctx, address)
 	}
-	r, err := agent.Resolve(ctx, whose)
 	if err != nil {
 		return r, err
 	}
@@ -134,10 +175,16 @@ func (o *options) recipient(ctx context.Context, agent *lda.Agent) (lda.Recipien
 		r.Address = address
 	}
 	for _, folder := range []string{o.folder, o.extension, agent.Detail(r.Address), agent.Detail(o.original), r.Folder} {
-		if folder != "" {
-			r.Folder = folder
-			break
+		if folder == "" {
+			continue
 		}
+		r.Folder = folder
+		for i := range r.Also {
+			if r.Also[i].Folder == "" || o.folder != "" {
+				r.Also[i].Folder = folder
+			}
+		}
+		break
 	}
 	if o.original != "" && o.original != r.Address {
 		r.ORcpt = xtext(o.original)

@@ -19,6 +19,7 @@ type mode uint8
 const (
 	modeDeliver mode = iota
 	modeServe
+	modeSieveTest
 	modeCheckConfig
 	modeVersion
 	modeHelp
@@ -28,6 +29,7 @@ const (
 type options struct {
 	mode    mode
 	config  string
+	set     []string // single settings
 	verbose bool
 
 	lmtp []listen
@@ -42,10 +44,15 @@ type options struct {
 	queueID    string
 	fromEnv    bool
 	path       string // of the message; empty: standard input
+	reason     bool   // say on standard error why a message is refused
+	dryRun     bool
+	explain    bool
+	script     string // of --sieve-test
 }
 
 const usage = `usage: rtls-lda -d USER [flags] < message
        rtls-lda --lmtp unix:PATH|tcp:HOST:PORT|systemd|stdio ...
+       rtls-lda --sieve-test SCRIPT [-d USER] [flags] < message
 
 Delivery of one message
   -d USER                  whose mailbox; without it, that of the -r or -a address
@@ -56,10 +63,14 @@ Delivery of one message
   -x DETAIL                detail of the address, if it was cut off
   -p FILE                  read the message from FILE
   --requiretls             the message came with REQUIRETLS
-  --queue-id ID            for the log
+  --queue-id ID            what the mail transfer agent calls the message: one that
+                           comes again is not stored again
   --from-env               take what is not given from the environment, as Postfix
                            local(8) and OpenSMTPD set it
-  -e, -k, -t, -Y           accepted for compatibility; it is always so
+  --dry-run                decide all, store and send nothing
+  --explain                say on standard output what was decided, and why
+  -e                       say on standard error, too, why a message is refused
+  -k, -t, -Y               accepted for compatibility; it is always so
 
 LMTP
   --lmtp unix:PATH[,mode=0660][,owner=NAME][,group=NAME]
@@ -68,6 +79,7 @@ LMTP
   --lmtp stdio             one dialogue on standard input and output
 
   -c, --config FILE        default: ` + config.SystemPath + `
+  -o TABLE.KEY=VALUE       a setting in place of the configuration's
   --check-config           say whether the configuration is right
   -v, --verbose            show the log of a delivery
   --version, --help
@@ -89,11 +101,16 @@ func parseArgs(args []string) (*options, error) {
 	fs.BoolVar(&o.requireTLS, "requiretls", false, "")
 	fs.StringVar(&o.queueID, "queue-id", "", "")
 	fs.BoolVar(&o.fromEnv, "from-env", false, "")
-	for _, harmless := range []string{"e", "k", "t", "Y"} {
+	fs.BoolVarP(&o.reason, "reason", "e", false, "")
+	fs.BoolVar(&o.dryRun, "dry-run", false, "")
+	fs.BoolVar(&o.explain, "explain", false, "")
+	fs.StringVar(&o.script, "sieve-test", "", "")
+	for _, harmless := range []string{"k", "t", "Y"} {
 		fs.BoolP("compatible-"+harmless, harmless, false, "")
 	}
 	listens := fs.StringArray("lmtp", nil, "")
 	fs.StringVarP(&o.config, "config", "c", config.SystemPath, "")
+	fs.StringArrayVarP(&o.set, "set", "o", nil, "")
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "")
 	check := fs.Bool("check-config", false, "")
 	version := fs.Bool("version", false, "")
@@ -109,6 +126,8 @@ func parseArgs(args []string) (*options, error) {
 		o.mode = modeCheckConfig
 	case fs.Changed("lmtp"):
 		o.mode = modeServe
+	case fs.Changed("sieve-test"):
+		o.mode = modeSieveTest
 	}
 	if err != nil {
 		return &o, usageError(err)
@@ -128,6 +147,8 @@ func parseArgs(args []string) (*options, error) {
 		err = o.checkServe(fs)
 	case modeDeliver:
 		err = o.checkDeliver()
+	case modeSieveTest:
+		err = o.checkAddresses()
 	}
 	if err == nil && fs.NArg() > 0 && o.mode != modeHelp {
 		err = fmt.Errorf("%q is one too many; a recipient is written as -d USER", fs.Arg(0))
@@ -144,7 +165,7 @@ func usageError(err error) error {
 
 // checkServe finds flags that mean nothing to LMTP, and a stdio that is not alone.
 func (o *options) checkServe(fs *pflag.FlagSet) error {
-	for _, f := range []string{"user", "sender", "original-recipient", "recipient", "mailbox", "extension", "path", "requiretls", "queue-id", "from-env"} {
+	for _, f := range []string{"user", "sender", "original-recipient", "recipient", "mailbox", "extension", "path", "requiretls", "queue-id", "from-env", "dry-run", "explain", "sieve-test"} {
 		if fs.Changed(f) {
 			flag := fs.Lookup(f)
 			spelling := "--" + f
@@ -174,6 +195,10 @@ func (o *options) checkDeliver() error {
 	if o.user == "" && o.final == "" && o.original == "" && !o.fromEnv {
 		return errors.New("no recipient; say whose mailbox with -d USER, or serve LMTP with --lmtp")
 	}
+	return o.checkAddresses()
+}
+
+func (o *options) checkAddresses() error {
 	if o.sender != nil {
 		// Some say the null reverse-path with its brackets, and Postfix without
 		// null_sender= says MAILER-DAEMON.

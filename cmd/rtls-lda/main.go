@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -46,6 +47,8 @@ func run(ctx context.Context, env cli.Env) error {
 		err = checkConfig(o, env)
 	case modeServe:
 		err = serve(ctx, o, env)
+	case modeSieveTest:
+		err = sieveTest(ctx, o, env)
 	default:
 		return deliverOne(ctx, o, env)
 	}
@@ -57,7 +60,13 @@ func run(ctx context.Context, env cli.Env) error {
 func loadConfig(o *options, lmtp bool) (*config.File, error) {
 	f, err := config.Load(o.config)
 	if err == nil {
+		err = f.Override(o.set)
+	}
+	if err == nil {
 		err = f.CheckLDA(lmtp)
+	}
+	if err == nil && os.Getuid() != os.Geteuid() {
+		err = errors.New("this program is not made to be set-user-ID: whoever runs it may name a configuration")
 	}
 	if err != nil {
 		return nil, cli.Errorf(cli.Config, "%w", err)
@@ -73,16 +82,26 @@ func loadConfig(o *options, lmtp bool) (*config.File, error) {
 	return f, nil
 }
 
-func newAgent(f *config.File, logger *slog.Logger) *lda.Agent {
-	return lda.New(lda.Config{
-		Hostname:    f.Hostname,
-		Known:       auth.Open(f.Store.Users).Known,
-		AccountDir:  func(user string) string { dir, _ := f.Store.AccountDir(user, ""); return dir },
-		Delimiter:   f.LDA.Delimiter,
-		Logger:      logger,
-		Store:       &store.Options{Hostname: f.Hostname, Logger: logger},
-		TrustHeader: f.LDA.TrustHeader,
-	})
+// agentConfig is what the configuration says about deliveries.
+func agentConfig(f *config.File, users *accounts, logger *slog.Logger) lda.Config {
+	cfg := lda.Config{
+		Hostname:           f.Hostname,
+		Lookup:             users.lookup,
+		Domains:            f.LDA.Domains,
+		Delimiter:          f.LDA.Delimiter,
+		Logger:             logger,
+		Store:              &store.Options{Hostname: f.Hostname, Logger: logger},
+		TrustHeader:        f.LDA.TrustHeader,
+		CreateFolders:      f.LDA.CreateFolders,
+		FullIsPermanent:    f.LDA.QuotaFull == "reject",
+		SingleInstance:     f.LDA.SingleInstance,
+		DeliverOnce:        f.LDA.DeliverOnce == nil || *f.LDA.DeliverOnce,
+		SuppressDuplicates: f.LDA.SuppressDuplicates,
+	}
+	if f.LDA.Aliases != "" {
+		cfg.Aliases = lda.OpenAliases(f.LDA.Aliases)
+	}
+	return cfg
 }
 
 // checkConfig looks at all that a delivery would need, and at LMTP's certificate
@@ -92,12 +111,19 @@ func checkConfig(o *options, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	_, err = auth.Open(f.Store.Users).Known("postmaster")
+	err = checkUsers(f)
 	if err == nil && f.LDA.Cert != "" {
 		_, err = serverTLS(f)
 	}
 	if err == nil {
 		_, err = userIDs(f.LDA.TrustLocal)
+	}
+	if f.Store.Root == "" {
+		if err != nil {
+			return cli.Errorf(cli.Config, "%w", err)
+		}
+		_, err = fmt.Fprintf(env.Stdout, "%s is right\n", o.config)
+		return err
 	}
 	if info, serr := os.Stat(f.Store.Root); err == nil {
 		if err = serr; err == nil && !info.IsDir() {
@@ -109,6 +135,31 @@ func checkConfig(o *options, env cli.Env) error {
 	}
 	_, err = fmt.Fprintf(env.Stdout, "%s is right\n", o.config)
 	return err
+}
+
+// checkUsers looks at what says who has an account, and whose files they are.
+func checkUsers(f *config.File) error {
+	if f.Store.Users != "" {
+		if _, err := auth.Open(f.Store.Users).Known("postmaster"); err != nil {
+			return err
+		}
+	}
+	if f.LDA.Aliases != "" {
+		if err := lda.OpenAliases(f.LDA.Aliases).Check(); err != nil {
+			return err
+		}
+	}
+	if f.LDA.User != "" {
+		if _, _, err := systemUser(f.LDA.User); err != nil {
+			return err
+		}
+	}
+	if f.LDA.Send != "" {
+		if _, err := exec.LookPath(f.LDA.Send); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+	}
+	return nil
 }
 
 // said is the error that is left when all has been said: an exit code.

@@ -37,7 +37,7 @@ func TestScript(t *testing.T) {
 			if _, _, err := ca.WriteFiles(env.WorkDir, "cert", testpki.Leaf{Names: []string{"localhost"}}); err != nil {
 				return err
 			}
-			config := fmt.Sprintf("hostname = \"mx.example.org\"\n\n[store]\nroot = %q\nusers = %q\n\n[lda]\ncert = %q\nkey = %q\n",
+			config := fmt.Sprintf("hostname = \"mx.example.org\"\n\n[store]\nroot = %q\nusers = %q\n\n[lda]\nuser = \"root\"\ncert = %q\nkey = %q\n",
 				filepath.Join(env.WorkDir, "var"), filepath.Join(env.WorkDir, "users"),
 				filepath.Join(env.WorkDir, "cert.pem"), filepath.Join(env.WorkDir, "cert.key"))
 			for file, text := range map[string]string{"rtls.toml": config, "users": "alice:!\nbob:!\ncarol@example.org:!\n"} {

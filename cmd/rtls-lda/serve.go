@@ -6,14 +6,17 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"sync"
 	"time"
 
+	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
+	"rtls/internal/lda"
 	"rtls/internal/lmtp"
 	"rtls/internal/systemd"
 	"rtls/internal/tlsconf"
@@ -26,11 +29,15 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	server, err := newServer(f, logger)
+	users := newAccounts(f)
+	server, err := newServer(f, users, logger, sender(f, o.config, env))
 	if err != nil {
 		return cli.Errorf(cli.Config, "%w", err)
 	}
 	if o.lmtp[0].kind == "stdio" {
+		if err := giveUpRoot(users, logger); err != nil {
+			return err
+		}
 		return serveStdio(ctx, server, env)
 	}
 	sd := systemd.Env{PID: os.Getpid(), Getenv: env.Getenv}
@@ -41,6 +48,9 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 		}
 	}()
 	if err != nil {
+		return err
+	}
+	if err := giveUpRoot(users, logger); err != nil {
 		return err
 	}
 	for _, l := range listeners {
@@ -100,6 +110,9 @@ func greets(ctx context.Context, addr net.Addr) error {
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, addr.Network(), addr.String())
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // the socket is there, for another user than we have become
+	}
 	if err != nil {
 		return err
 	}
@@ -109,7 +122,19 @@ func greets(ctx context.Context, addr net.Addr) error {
 	return err
 }
 
-func newServer(f *config.File, logger *slog.Logger) (*lmtp.Server, error) {
+// giveUpRoot leaves one user to deliver as. It comes when sockets and certificate are
+// open, which that user may have no right to.
+func giveUpRoot(users *accounts, logger *slog.Logger) error {
+	if err := users.become(auth.Record{UID: -1}); err != nil {
+		return cli.Errorf(cli.Config, "%w", err)
+	}
+	if users.uid == 0 {
+		logger.Warn("everything is delivered as root, as user under [lda] says")
+	}
+	return nil
+}
+
+func newServer(f *config.File, users *accounts, logger *slog.Logger, send func(context.Context, lda.Onward) error) (*lmtp.Server, error) {
 	tlsConfig, err := serverTLS(f)
 	if err != nil {
 		return nil, err
@@ -118,10 +143,12 @@ func newServer(f *config.File, logger *slog.Logger) (*lmtp.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	agent := agentConfig(f, users, logger)
+	agent.Send = send
 	return &lmtp.Server{
 		Hostname:   f.Hostname,
 		TLS:        tlsConfig,
-		Backend:    newAgent(f, logger),
+		Backend:    lda.New(agent),
 		Logger:     logger,
 		LocalUsers: trusted,
 		MaxSize:    f.LDA.MaxSize,

@@ -105,6 +105,7 @@ root = %q
 users = %q
 
 [lda]
+user = "%d:%d"
 cert = %q
 key = %q
 
@@ -113,7 +114,7 @@ listen = [%q]
 cert = %q
 key = %q
 `, sender, port, s.path("ca.pem"), sender, s.path("password"),
-		s.path("mail"), s.path("passwd"),
+		s.path("mail"), s.path("passwd"), os.Getuid(), os.Getgid(),
 		s.path("localhost.pem"), s.path("localhost.key"),
 		s.imap, s.path("localhost.pem"), s.path("localhost.key"))
 	return os.WriteFile(s.path("rtls.toml"), []byte(config), 0o600)

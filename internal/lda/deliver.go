@@ -2,14 +2,12 @@ package lda
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
-	"io/fs"
-	"runtime/debug"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"rtls/store"
@@ -18,208 +16,173 @@ import (
 // chunk is how much of a message is in memory behind its header.
 const chunk = 64 << 10
 
-// delivery is one message on its way into one mailbox.
-type delivery interface {
-	io.Writer
-	Commit(meta store.Meta) (store.Key, error)
-	Close() error // aborts what was not committed
+// job is one message on its way to its recipients.
+type job struct {
+	a     *Agent
+	env   Envelope
+	h     *header
+	v     verdict
+	start time.Time
+
+	contents []*content
+	copies   []*storedCopy
+	digest   hash.Hash // of what is below the trace fields; nil: nobody asks
+	spool    *spool    // what is below the trace fields; nil: no filter asks
+	received time.Time // when the message was here; zero: never
 }
 
-// storeDelivery closes its account along with itself.
-type storeDelivery struct {
-	*store.Delivery
-	account *store.Account
-}
-
-func (d storeDelivery) Close() error {
-	return errors.Join(d.Abort(), d.account.Close())
-}
-
-func (a *Agent) openStore(ctx context.Context, user, mailbox string) (delivery, error) {
-	dir := a.cfg.AccountDir(user)
-	account, err := store.Open(dir, a.cfg.Store)
-	if errors.Is(err, store.ErrNoAccount) {
-		if err := store.Create(dir, a.cfg.Store); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("create account: %w", err)
-		}
-		account, err = store.Open(dir, a.cfg.Store)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open account: %w", err)
-	}
-	d, err := account.Deliver(ctx, mailbox)
-	if err != nil {
-		return nil, errors.Join(err, account.Close())
-	}
-	return storeDelivery{d, account}, nil
-}
-
-// storedCopy is one stored copy of a message. Recipients that share user and mailbox
-// share it.
-type storedCopy struct {
-	to      Recipient // the first of them
-	mailbox string
-	d       delivery
-	key     store.Key
-	bytes   int64
-	err     error
+// outcome is what becomes of a message for one recipient.
+type outcome struct {
+	rcpt   Recipient
+	copies []*storedCopy
+	errs   []error // of targets that got no copy
+	sends  []sending
 }
 
 // Deliver stores a message for each recipient and returns one result per
 // recipient, in order: nil means that the copy is durable, anything else is an
 // *Error. One recipient's failure is not the others'. An error of msg is
 // everybody's: nothing is delivered unless msg ends with io.EOF.
+//
+// A recipient with several targets is delivered to when one of them has the message
+// and none has a temporary error; after one of those the message comes again.
 func (a *Agent) Deliver(ctx context.Context, env Envelope, rcpts []Recipient, msg io.Reader) []error {
-	start := a.cfg.Clock()
+	j := &job{a: a, env: env, h: &header{}, start: a.cfg.Clock()}
+	defer j.close()
+	outcomes, err := j.run(ctx, rcpts, msg)
 	results := make([]error, len(rcpts))
-	h, err := readHeader(msg, env.Protocol == "")
-	if err != nil {
-		e := Classify(fmt.Errorf("read message: %w", err))
-		for i, r := range rcpts {
-			results[i] = e
-			a.log(ctx, &env, &header{}, verdict{}, r, &storedCopy{}, e, start)
-		}
-		return results
-	}
-	if env.NoSender {
-		env.Sender = h.sender()
-	}
-	v := a.judge(&env, h)
-	copies, of := a.openCopies(ctx, h, rcpts)
-	defer closeAll(copies)
-	err = a.write(ctx, &env, h, v, copies, msg, start)
 	for i, r := range rcpts {
-		e := Classify(of[i].err)
-		if err != nil {
-			e = Classify(err)
+		if err != nil { // everybody's
+			results[i] = Classify(err)
+			for _, c := range j.logged(outcomes, i) {
+				j.log(ctx, r, c, results[i])
+			}
+			continue
 		}
-		a.log(ctx, &env, h, v, r, of[i], e, start)
-		if e != nil {
-			results[i] = e
-		}
+		results[i] = j.settle(ctx, outcomes[i])
 	}
 	return results
 }
 
-func closeAll(copies []*storedCopy) {
-	for _, c := range copies {
-		if c.d != nil {
-			_ = guard(c.d.Close) // what counted was committed before
-		}
+// logged are the copies that a recipient would have had.
+func (j *job) logged(outcomes []*outcome, i int) []*storedCopy {
+	if i < len(outcomes) && len(outcomes[i].copies) > 0 {
+		return outcomes[i].copies
 	}
+	return []*storedCopy{{}}
 }
 
-// guard makes an error of a panic, so that it is one recipient's failure.
-func guard(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		}
-	}()
-	return f()
+// run does all that there is to do, and returns what became of it. Its error is
+// everybody's.
+func (j *job) run(ctx context.Context, rcpts []Recipient, msg io.Reader) ([]*outcome, error) {
+	h, err := readHeader(msg, j.env.Protocol == "")
+	if err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	j.h = h
+	if j.env.NoSender {
+		j.env.Sender = j.h.sender()
+	}
+	j.v = j.a.judge(&j.env, j.h)
+	j.explainEvidence()
+	if j.mayKnow() {
+		j.digest = sha256.New()
+	}
+	if msg, err = j.spoolFor(ctx, rcpts, msg); err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	outcomes := make([]*outcome, len(rcpts))
+	for i, r := range rcpts {
+		outcomes[i] = j.plan(ctx, r, len(rcpts) > 1)
+	}
+	if err := j.write(ctx, msg); err != nil {
+		return outcomes, fmt.Errorf("read message: %w", err)
+	}
+	j.commitAll(ctx)
+	for _, o := range outcomes {
+		j.sendAll(ctx, o)
+	}
+	return outcomes, nil
 }
 
-// openCopies starts a delivery for each mailbox that the recipients have.
-func (a *Agent) openCopies(ctx context.Context, h *header, rcpts []Recipient) (copies, of []*storedCopy) {
-	for _, r := range rcpts {
-		c := a.openCopy(ctx, h, r, copies)
-		if !slices.Contains(copies, c) {
-			copies = append(copies, c)
+// settle logs what became of a recipient's copies and returns the result.
+func (j *job) settle(ctx context.Context, o *outcome) error {
+	var temporary, permanent error
+	done := false
+	note := func(err error) {
+		switch e := j.a.classify(err); {
+		case e == nil:
+			done = true
+		case e.(*Error).Temporary():
+			temporary = e
+		default:
+			permanent = e
 		}
-		of = append(of, c)
 	}
-	return copies, of
+	for _, err := range o.errs {
+		note(err)
+		if err != nil {
+			j.log(ctx, o.rcpt, &storedCopy{}, j.a.classify(err))
+		}
+	}
+	for _, c := range o.copies {
+		note(c.err)
+		j.log(ctx, o.rcpt, c, j.a.classify(c.err))
+	}
+	switch {
+	case temporary != nil:
+		return temporary
+	case done:
+		return nil
+	}
+	return permanent
 }
 
-func (a *Agent) openCopy(ctx context.Context, h *header, r Recipient, copies []*storedCopy) *storedCopy {
-	const inbox = "INBOX"
-	// RFC 9228 leaves the use of Delivered-To against loops to the receiver; a
-	// message that has been here for this very address before will come again.
-	if slices.ContainsFunc(h.deliveredTo, func(to string) bool { return strings.EqualFold(to, r.Address) }) {
-		return &storedCopy{to: r, err: &Error{Code: 554, Status: "5.4.6", Text: "mail loop: this message was delivered to this address before"}}
+// write copies the message into all contents. Its error is everybody's; a content's
+// own is in the content.
+func (j *job) write(ctx context.Context, msg io.Reader) error {
+	kept := j.h.kept()
+	for _, piece := range kept {
+		j.digested(piece)
 	}
-	mailboxes := []string{inbox}
-	if r.Folder != "" && r.Folder != inbox {
-		mailboxes = []string{r.Folder, inbox}
+	for _, c := range j.contents {
+		// In one piece with the trace fields: it is most of a small message.
+		c.write(slices.Concat(append([][]byte{j.trace(c, j.eol())}, kept...)...))
 	}
-	for _, mailbox := range mailboxes {
-		for _, c := range copies {
-			if c.err == nil && c.to.User == r.User && c.mailbox == mailbox {
-				return c
-			}
-		}
-		var d delivery
-		err := guard(func() (err error) {
-			d, err = a.open(ctx, r.User, mailbox)
+	if !j.h.atEOF {
+		if err := j.writeRest(ctx, msg); err != nil {
 			return err
-		})
-		if mailbox != inbox && (errors.Is(err, store.ErrNoMailbox) || errors.Is(err, store.ErrName)) {
-			continue
-		}
-		return &storedCopy{to: r, mailbox: mailbox, d: d, err: err}
-	}
-	panic("unreachable: INBOX is always the last")
-}
-
-// write copies the message into all copies and commits them. Its error is
-// everybody's; a copy's own is in the copy.
-func (a *Agent) write(ctx context.Context, env *Envelope, h *header, v verdict, copies []*storedCopy, msg io.Reader, now time.Time) error {
-	eol := h.eol
-	if eol == "" {
-		eol = env.eol()
-	}
-	kept := h.kept()
-	for _, c := range copies {
-		c.write(slices.Concat(append([][]byte{a.trace(env, &c.to, v, eol, now)}, kept...)...))
-	}
-	if !h.atEOF {
-		if err := writeRest(ctx, copies, msg); err != nil {
-			return fmt.Errorf("read message: %w", err)
 		}
 	}
-	commitAll(ctx, copies, store.Meta{Tag: v.tag, Origin: v.origin})
+	j.received = j.a.cfg.Clock()
 	return nil
 }
 
-// commitAll commits several copies at a time: each waits for the disk, and the
-// disk serves them together.
-func commitAll(ctx context.Context, copies []*storedCopy, meta store.Meta) {
-	const together = 16
-	if len(copies) == 1 && copies[0].err == nil { // as most often: no need for a goroutine
-		copies[0].commit(ctx, meta)
-		return
+// eol is the line end of the trace fields: the message's own.
+func (j *job) eol() string {
+	if j.h.eol != "" {
+		return j.h.eol
 	}
-	for batch := range slices.Chunk(copies, together) {
-		var wg sync.WaitGroup
-		for _, c := range batch {
-			if c.err == nil {
-				wg.Go(func() { c.commit(ctx, meta) })
-			}
-		}
-		wg.Wait()
-	}
+	return j.env.eol()
 }
 
-func (c *storedCopy) commit(ctx context.Context, meta store.Meta) {
-	if c.err = ctx.Err(); c.err != nil { // we are told to stop
-		return
+func (j *job) digested(p []byte) {
+	if j.digest != nil {
+		j.digest.Write(p)
 	}
-	c.err = guard(func() (err error) {
-		c.key, err = c.d.Commit(meta)
-		return err
-	})
 }
 
 // writeRest writes what follows the header block. It stops early, without error,
-// when no copy is left that could still succeed.
-func writeRest(ctx context.Context, copies []*storedCopy, msg io.Reader) error {
+// when no content is left that could still succeed.
+func (j *job) writeRest(ctx context.Context, msg io.Reader) error {
 	buf := make([]byte, chunk)
-	for slices.ContainsFunc(copies, func(c *storedCopy) bool { return c.err == nil }) {
+	for slices.ContainsFunc(j.contents, func(c *content) bool { return c.err == nil }) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n, err := fill(msg, buf)
-		for _, c := range copies {
+		j.digested(buf[:n])
+		for _, c := range j.contents {
 			c.write(buf[:n])
 		}
 		if err == io.EOF { // not errors.Is: nothing wrapped is a message's end
@@ -243,13 +206,42 @@ func fill(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-func (c *storedCopy) write(p []byte) {
-	if c.err != nil || len(p) == 0 {
-		return
+func (j *job) close() {
+	for _, c := range j.copies {
+		if c.d != nil {
+			_ = guard(c.d.Close) // what counted was committed before
+		}
 	}
-	c.err = guard(func() error {
-		n, err := c.d.Write(p)
-		c.bytes += int64(n)
-		return err
-	})
+	if j.spool != nil {
+		j.spool.Close()
+	}
+}
+
+// loop is RFC 9228: it leaves the use of Delivered-To against loops to the receiver;
+// a message that has been here for this very address before will come again.
+func loop() *Error {
+	return &Error{Code: 554, Status: "5.4.6", Text: "mail loop: this message was delivered to this address before"}
+}
+
+// lookup finds a user who was there a moment ago.
+func (a *Agent) lookup(name string) (User, error) {
+	u, ok, err := a.cfg.Lookup(name)
+	if err == nil && !ok {
+		err = errors.New("user " + name + " is gone")
+	}
+	if err != nil {
+		return User{}, fmt.Errorf("look up user: %w", err)
+	}
+	return u, nil
+}
+
+func (a *Agent) explain(format string, args ...any) {
+	if a.cfg.Explain != nil {
+		a.cfg.Explain(fmt.Sprintf(format, args...))
+	}
+}
+
+// meta is what the store is told of a copy.
+func (j *job) meta(c *storedCopy) store.Meta {
+	return store.Meta{Tag: j.v.tag, Origin: j.v.origin, Flags: c.flags, Keywords: c.keywords, Once: j.once(c)}
 }

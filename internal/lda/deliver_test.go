@@ -130,7 +130,8 @@ func TestTrace(t *testing.T) {
 		{"command line", Envelope{ID: "ID1"}, Recipient{Address: "u1"}, `Return-Path: <>
 Delivered-To: u1
 RTLS-Delivery: tag=none; origin=mda;
-	tls=none
+	tls=none;
+	peer=PEER; time=2026-11-24T12:00:00+01:00
 Received: by mx.example.org (rtls-lda)
 	id ID1 for <u1>
 	; Tue, 24 Nov 2026 12:00:00 +0100
@@ -138,7 +139,8 @@ Received: by mx.example.org (rtls-lda)
 		{"command line with tag", Envelope{ID: "ID1", Sender: `"a b"@ö.example`, RequireTLS: true}, Recipient{Address: "u1"}, `Return-Path: <"a b"@ö.example>
 Delivered-To: u1
 RTLS-Delivery: tag=require; origin=mda; ret=HDRS;
-	tls=none
+	tls=none;
+	peer=PEER; time=2026-11-24T12:00:00+01:00
 Received: by mx.example.org (rtls-lda) (requiretls)
 	id ID1 for <u1>
 	; Tue, 24 Nov 2026 12:00:00 +0100
@@ -146,7 +148,8 @@ Received: by mx.example.org (rtls-lda) (requiretls)
 		{"LMTP", Envelope{ID: "ID1", Protocol: "LMTP", Client: "relay", Remote: "unix", Ret: "FULL"}, Recipient{Address: "u1+x@example.org"}, `Return-Path: <>
 Delivered-To: u1+x@example.org
 RTLS-Delivery: tag=none; origin=unknown; ret=FULL;
-	tls=none
+	tls=none;
+	peer=PEER; time=2026-11-24T12:00:00+01:00
 Received: from relay (unix)
 	by mx.example.org (rtls-lda) with LMTP
 	id ID1 for <u1+x@example.org>
@@ -155,7 +158,8 @@ Received: from relay (unix)
 		{"LMTP from a trusted user", Envelope{ID: "ID1", Protocol: "LMTP", Client: "relay", Remote: "unix", Local: true, RequireTLS: true}, Recipient{Address: "u1"}, `Return-Path: <>
 Delivered-To: u1
 RTLS-Delivery: tag=require; origin=local; ret=HDRS;
-	tls=none
+	tls=none;
+	peer=PEER; time=2026-11-24T12:00:00+01:00
 Received: from relay (unix)
 	by mx.example.org (rtls-lda) with LMTP (requiretls)
 	id ID1 for <u1>
@@ -169,7 +173,8 @@ Delivered-To: u1@example.org
 RTLS-Delivery: tag=require; origin=esmtp; ret=HDRS;
 	envid=e+2B1; notify=NEVER;
 	orcpt=rfc822;u1+2Bx@example.org;
-	tls=TLSv1.2; cipher=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+	tls=TLSv1.2; cipher=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
+	peer=PEER; time=2026-11-24T12:00:00+01:00
 Received: from relay ([192.0.2.1])
 	by mx.example.org (rtls-lda) with UTF8LMTPS (requiretls)
 	id ID1 for <u1@example.org>
@@ -178,11 +183,16 @@ Received: from relay ([192.0.2.1])
 `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.rcpt.User = tc.name
+			tc.rcpt.User = "u " + tc.name
 			if res := a.Deliver(t.Context(), tc.env, []Recipient{tc.rcpt}, strings.NewReader("Subject: x\n\n")); res[0] != nil {
 				t.Fatal(res)
 			}
-			if got := m.kept[tc.name+"/INBOX"][0].data; got != tc.want+"Subject: x\n\n" {
+			peer := tc.env.Remote
+			if peer == "" {
+				peer = "pipe"
+			}
+			tc.want = strings.Replace(tc.want, "PEER", peer, 1)
+			if got := m.kept["u "+tc.name+"/INBOX"][0].data; got != tc.want+"Subject: x\n\n" {
 				t.Errorf("got\n%s", got)
 			}
 		})
@@ -478,9 +488,9 @@ func TestLog(t *testing.T) {
 	}
 	a.Deliver(t.Context(), env, append(threeRecipients[:2:2], Recipient{Address: "loop", User: "u4"}),
 		strings.NewReader("Message-ID: <m@x>\nTLS-Required: No\nRTLS-Delivery: x\nReceived: x\nDelivered-To: loop\n\n"))
-	want := `level=INFO msg=delivered id=ID1 from=s@example.org rcpt=u1@x user=u1 folder=INBOX bytes=366 ms=0 queue_id=Q1 proto=LMTPS tls="1.3 TLS_AES_128_GCM_SHA256" msgid=<m@x> tag=require origin=esmtp note="TLS-Required passed over: REQUIRETLS wins; RTLS-Delivery of somebody else removed" key=u11
-level=WARN msg=deferred id=ID1 from=s@example.org rcpt=u2@x user=u2 folder=INBOX bytes=0 ms=0 queue_id=Q1 proto=LMTPS tls="1.3 TLS_AES_128_GCM_SHA256" msgid=<m@x> tag=require origin=esmtp note="TLS-Required passed over: REQUIRETLS wins; RTLS-Delivery of somebody else removed" err="451 4.3.0 cannot deliver now, try again later: input/output error"
-level=WARN msg=refused id=ID1 from=s@example.org rcpt=loop user=u4 folder="" bytes=0 ms=0 queue_id=Q1 proto=LMTPS tls="1.3 TLS_AES_128_GCM_SHA256" msgid=<m@x> tag=require origin=esmtp note="TLS-Required passed over: REQUIRETLS wins; RTLS-Delivery of somebody else removed" err="554 5.4.6 mail loop: this message was delivered to this address before"
+	want := `level=INFO msg=delivered id=ID1 from=s@example.org rcpt=u1@x user=u1 folder=INBOX bytes=406 receive_ms=0 store_ms=0 queue_id=Q1 proto=LMTPS tls="1.3 TLS_AES_128_GCM_SHA256" msgid=<m@x> tag=require origin=esmtp note="TLS-Required passed over: REQUIRETLS wins; RTLS-Delivery of somebody else removed" key=u11
+level=WARN msg=deferred id=ID1 from=s@example.org rcpt=u2@x user=u2 folder=INBOX bytes=0 receive_ms=0 store_ms=0 queue_id=Q1 proto=LMTPS tls="1.3 TLS_AES_128_GCM_SHA256" msgid=<m@x> tag=require origin=esmtp note="TLS-Required passed over: REQUIRETLS wins; RTLS-Delivery of somebody else removed" err="451 4.3.0 cannot deliver now, try again later: input/output error"
+level=WARN msg=refused id=ID1 from=s@example.org rcpt=loop user=u4 folder="" bytes=0 receive_ms=0 store_ms=0 queue_id=Q1 proto=LMTPS tls="1.3 TLS_AES_128_GCM_SHA256" msgid=<m@x> tag=require origin=esmtp note="TLS-Required passed over: REQUIRETLS wins; RTLS-Delivery of somebody else removed" err="554 5.4.6 mail loop: this message was delivered to this address before"
 `
 	if got := log.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

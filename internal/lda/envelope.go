@@ -22,16 +22,28 @@ type Envelope struct {
 	RequireTLS bool   // REQUIRETLS was on MAIL, or the command line says so
 	Ret        string // "FULL" or "HDRS": what a report may hold (RFC 3461 section 4.3)
 	EnvID      string // xtext, as received (RFC 3461 section 4.4)
-	QueueID    string // the mail transfer agent's own, for the log
+	QueueID    string // the mail transfer agent's own, for the log and for DeliverOnce
 }
 
-// Recipient is one resolved recipient.
+// Recipient is one resolved recipient. Whoever hands it to the agent gets one
+// result for it.
 type Recipient struct {
-	Address string // as received, quoting and detail included
-	User    string // whose account it is
-	Folder  string // where to deliver; INBOX when it is empty or does not exist
-	Notify  string // RFC 3461 section 4.1, as received
-	ORcpt   string // RFC 3461 section 4.2, as received
+	Address string   // as received, quoting and detail included
+	User    string   // whose account it is
+	Folder  string   // where to deliver; INBOX when it is empty or does not exist
+	Also    []Target // further ones, if Address is an alias of several
+	Notify  string   // RFC 3461 section 4.1, as received
+	ORcpt   string   // RFC 3461 section 4.2, as received
+}
+
+// Target is where a message to a recipient goes.
+type Target struct {
+	User   string
+	Folder string // as in Recipient
+}
+
+func (r *Recipient) targets() []Target {
+	return append([]Target{{r.User, r.Folder}}, r.Also...)
 }
 
 // origin is what a tag rests on that came the envelope's way: REQUIRETLS, or its

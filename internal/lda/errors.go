@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+
+	"rtls/store"
 )
 
 // Error is a failure that a mail transfer agent is told of. Its Text is for the
@@ -40,7 +42,7 @@ func Classify(err error) *Error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		e.Code, e.Status, e.Text = 452, "4.3.1", "no space left, try again later"
-	case errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.EDQUOT), errors.Is(err, store.ErrQuota):
 		e.Code, e.Status, e.Text = 452, "4.2.2", "mailbox is full, try again later"
 	}
 	return e
@@ -49,4 +51,17 @@ func Classify(err error) *Error {
 // unknownUser says that an address has no account here.
 func unknownUser() *Error {
 	return &Error{Code: 550, Status: "5.1.1", Text: "no such user here"}
+}
+
+// classify is Classify with the agent's rule for full accounts. The error is nil if
+// err is, and *Error else.
+func (a *Agent) classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := Classify(err)
+	if a.cfg.FullIsPermanent && errors.Is(err, store.ErrQuota) {
+		e = &Error{Code: 552, Status: "5.2.2", Text: "mailbox is full", Err: e.Err}
+	}
+	return e
 }

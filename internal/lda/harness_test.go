@@ -16,10 +16,12 @@ import (
 
 // mailboxes is a store in memory, with faults.
 type mailboxes struct {
-	mu    sync.Mutex // guards what follows
-	kept  map[string][]kept
-	open  int              // deliveries neither committed nor closed
-	fault func(call) error // may panic
+	mu     sync.Mutex // guards what follows
+	kept   map[string][]kept
+	open   int              // deliveries neither committed nor closed
+	made   []string         // mailboxes that were to be made if need be
+	shared int              // deliveries that share another's content
+	fault  func(call) error // may panic
 }
 
 // kept is a committed message.
@@ -37,7 +39,7 @@ type call struct {
 type memDelivery struct {
 	m             *mailboxes
 	user, mailbox string
-	buf           bytes.Buffer
+	buf           *bytes.Buffer // shared with those of the same content
 	writes        int
 	done          bool
 }
@@ -51,14 +53,23 @@ func (m *mailboxes) check(c call) error {
 	return m.fault(c)
 }
 
-func (m *mailboxes) deliver(_ context.Context, user, mailbox string) (delivery, error) {
+func (m *mailboxes) deliver(_ context.Context, u User, mailbox string, create bool, like delivery) (delivery, error) {
+	user := u.Name
+	if create {
+		m.made = append(m.made, user+"/"+mailbox)
+	}
 	if err := m.check(call{"open", user, mailbox, 1}); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.open++
-	return &memDelivery{m: m, user: user, mailbox: mailbox}, nil
+	d := &memDelivery{m: m, user: user, mailbox: mailbox, buf: new(bytes.Buffer)}
+	if like, ok := like.(*memDelivery); ok {
+		d.buf = like.buf
+		m.shared++
+	}
+	return d, nil
 }
 
 func (d *memDelivery) Write(p []byte) (int, error) {
@@ -95,14 +106,14 @@ func (d *memDelivery) Close() error {
 func newAgent(t testing.TB, change func(*Config)) (*Agent, *mailboxes) {
 	t.Helper()
 	cfg := Config{
-		Hostname:   "mx.example.org",
-		Delimiter:  "+",
-		AccountDir: func(user string) string { return "/nowhere/" + user },
-		Known: func(user string) (bool, error) {
+		Hostname:  "mx.example.org",
+		Delimiter: "+",
+		Lookup: func(user string) (User, bool, error) {
 			if strings.HasPrefix(user, "broken") {
-				return false, errors.New("open passwd: permission denied")
+				return User{}, false, errors.New("open passwd: permission denied")
 			}
-			return strings.HasPrefix(user, "u") && !strings.Contains(user, "@") || strings.HasSuffix(user, "@example.org") && !strings.Contains(user, "+"), nil
+			known := strings.HasPrefix(user, "u") && !strings.Contains(user, "@") || strings.HasSuffix(user, "@example.org") && !strings.Contains(user, "+")
+			return User{Name: user, Dir: "/nowhere/" + user}, known, nil
 		},
 		Clock:  func() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("", 3600)) },
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),

@@ -34,6 +34,8 @@ type header struct {
 	deliveredTo  []string // those of earlier hops
 	messageID    string
 	seenReceived bool
+	hops         int    // Received fields
+	receivedID   string // of the topmost Received field
 }
 
 type span struct{ from, to int }
@@ -156,7 +158,9 @@ func (h *header) field(raw []byte, where span) {
 	case strings.ToLower(esmtpField):
 		h.esmtp = append(h.esmtp, value())
 	case "received":
-		h.seenReceived = true
+		if h.hops++; !h.seenReceived {
+			h.seenReceived, h.receivedID = true, receivedID(value())
+		}
 	case "delivered-to":
 		// One above the topmost Received was written by the agent that hands
 		// the message to us, in this very hop: Postfix does so with flags=D.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func TestResolve(t *testing.T) {
 			}
 			continue
 		}
-		if want := (Recipient{Address: tc.address, User: tc.user, Folder: tc.folder}); err != nil || r != want {
+		if want := (Recipient{Address: tc.address, User: tc.user, Folder: tc.folder, Also: []Target{}}); err != nil || !reflect.DeepEqual(r, want) {
 			t.Errorf("%q: %+v, %v", tc.address, r, err)
 		}
 	}
@@ -123,9 +124,10 @@ func TestQuote(t *testing.T) {
 func TestRealStore(t *testing.T) {
 	root := t.TempDir()
 	a := New(Config{
-		Known:      func(string) (bool, error) { return true, nil },
-		AccountDir: func(user string) string { return filepath.Join(root, user) },
-		Delimiter:  "+",
+		Lookup: func(user string) (User, bool, error) {
+			return User{Name: user, Dir: filepath.Join(root, user)}, true, nil
+		},
+		Delimiter: "+",
 	})
 	var rcpts []Recipient
 	for _, address := range []string{"u1@x", "u2@x", "u1+new@x"} {

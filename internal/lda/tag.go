@@ -54,3 +54,29 @@ func (a *Agent) strictest(env *Envelope, h *header) verdict {
 	}
 	return verdict{tag: store.TagNone, origin: env.origin()}
 }
+
+// explainEvidence says what the tag is and what it rests on.
+func (j *job) explainEvidence() {
+	if j.a.cfg.Explain == nil {
+		return
+	}
+	from := "as the agent says"
+	if j.env.NoSender {
+		from = "as Return-Path or the From line says"
+	}
+	j.a.explain("sender: <%s>, %s", j.env.Sender, from)
+	parameter := "no REQUIRETLS"
+	if j.env.RequireTLS {
+		parameter = "REQUIRETLS"
+	}
+	j.a.explain("tag: %s, origin %s: %s; TLS-Required: %q; Require-TLS-ESMTP: %q, trusted %t",
+		j.v.tag, j.v.origin, parameter, j.h.tlsRequired, j.h.esmtp, j.a.cfg.TrustHeader)
+	for _, note := range j.v.notes {
+		j.a.explain("tag: %s", note)
+	}
+	if j.mayKnow() {
+		j.a.explain("once: the message is known again by the queue id %s, the recipient and its digest", j.queueID())
+	} else {
+		j.a.explain("once: the message is not known again")
+	}
+}

@@ -10,8 +10,9 @@ import (
 )
 
 // trace writes the fields that stand on top of a stored message. Each line ends
-// in eol.
-func (a *Agent) trace(env *Envelope, r *Recipient, v verdict, eol string, now time.Time) []byte {
+// in eol. Where copies of several recipients are one file, nothing in it is of one
+// recipient: what RCPT said of reports is in the log alone then.
+func (j *job) trace(c *content, eol string) []byte {
 	var b bytes.Buffer
 	line := func(parts ...string) {
 		for _, p := range parts {
@@ -19,16 +20,21 @@ func (a *Agent) trace(env *Envelope, r *Recipient, v verdict, eol string, now ti
 		}
 		b.WriteString(eol)
 	}
-	line("Return-Path: <", env.Sender, ">") // RFC 5321 section 4.4: one, on top
-	line("Delivered-To: ", r.Address)       // RFC 9228
+	var r Recipient
+	line("Return-Path: <", j.env.Sender, ">") // RFC 5321 section 4.4: one, on top
+	if !c.common {
+		r = c.to
+		line("Delivered-To: ", r.Address) // RFC 9228
+	}
 	// Received comes last: a message that starts with white space continues the
 	// field above it, and nothing may continue RTLS-Delivery.
-	writeDelivery(line, env, r, v)
-	a.writeReceived(line, env, r, v, now)
+	j.writeDelivery(line, &r)
+	j.writeReceived(line, &r)
 	return b.Bytes()
 }
 
-func writeDelivery(line func(...string), env *Envelope, r *Recipient, v verdict) {
+func (j *job) writeDelivery(line func(...string), r *Recipient) {
+	env, v := &j.env, &j.v
 	version, cipher := "none", ""
 	if env.TLS != nil {
 		version = strings.Replace(tls.VersionName(env.TLS.Version), " ", "v", 1)
@@ -51,26 +57,36 @@ func writeDelivery(line func(...string), env *Envelope, r *Recipient, v verdict)
 	if r.ORcpt != "" {
 		line("\torcpt=", r.ORcpt, ";")
 	}
-	line("\ttls=", version, cipher)
+	line("\ttls=", version, cipher, ";")
+	peer := env.Remote
+	if env.Protocol == "" {
+		peer = "pipe"
+	}
+	line("\tpeer=", peer, "; time=", j.start.Format(time.RFC3339))
 }
 
 // writeReceived follows RFC 5321 section 4.4 for LMTP, with the protocol names of
 // RFC 3848 and RFC 6531, and the "tls" clause of RFC 8314 section 4.3. There is
 // no registered protocol for a pipe, so there the field has neither "from" nor
 // "with" (RFC 5322 section 3.6.7 asks for neither).
-func (a *Agent) writeReceived(line func(...string), env *Envelope, r *Recipient, v verdict, now time.Time) {
-	by := "by " + a.cfg.Hostname + " (rtls-lda)"
+func (j *job) writeReceived(line func(...string), r *Recipient) {
+	env := &j.env
+	by := "by " + j.a.cfg.Hostname + " (rtls-lda)"
 	if env.Protocol == "" {
-		line("Received: ", by, comment(v))
+		line("Received: ", by, comment(j.v))
 	} else {
 		line("Received: from ", env.Client, " (", env.Remote, ")")
-		line("\t", by, " with ", env.Protocol, comment(v))
+		line("\t", by, " with ", env.Protocol, comment(j.v))
 	}
-	line("\tid ", env.ID, " for <", r.Address, ">")
+	if r.Address == "" {
+		line("\tid ", env.ID)
+	} else {
+		line("\tid ", env.ID, " for <", r.Address, ">")
+	}
 	if env.TLS != nil {
 		line("\ttls ", tls.CipherSuiteName(env.TLS.CipherSuite))
 	}
-	line("\t; ", now.Format(time.RFC1123Z))
+	line("\t; ", j.start.Format(time.RFC1123Z))
 }
 
 // comment marks a message that came with REQUIRETLS, the way mox does; not one

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"rtls/internal/auth"
+	"rtls/internal/config"
+	"rtls/internal/lda"
+	"rtls/store"
+)
+
+// accounts finds the accounts that this process may deliver to.
+type accounts struct {
+	directory *auth.Directory
+	config    *config.File
+	uid       int                    // whom we deliver as; -1: not decided yet
+	found     map[string]auth.Record // nil: not to be remembered
+}
+
+func newAccounts(f *config.File) *accounts {
+	return &accounts{directory: auth.NewDirectory(f.Store), config: f, uid: os.Geteuid()}
+}
+
+// record finds a user. One that was found stays found: whom we have become since may
+// not be allowed to look.
+func (a *accounts) record(name string) (auth.Record, bool, error) {
+	if r, ok := a.found[name]; ok {
+		return r, true, nil
+	}
+	r, ok, err := a.directory.Lookup(name)
+	if ok && a.found != nil {
+		a.found[name] = r
+	}
+	return r, ok, err
+}
+
+// lookup is the agent's. Who has a user id of his own gets his mail from a process
+// that has it, too.
+func (a *accounts) lookup(name string) (lda.User, bool, error) {
+	r, ok, err := a.record(name)
+	if err != nil || !ok {
+		return lda.User{}, false, err
+	}
+	if r.UID >= 0 && a.uid >= 0 && r.UID != a.uid {
+		return lda.User{}, false, fmt.Errorf("the mail of %s belongs to uid %d, and rtls-lda runs as uid %d; let the mail transfer agent start it as the recipient or, for one message at a time, as root", name, r.UID, a.uid)
+	}
+	u := lda.User{Name: r.Name, Dir: r.Dir, Quota: store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}}
+	if template := a.config.LDA.Sieve; template != "" {
+		if u.Script, err = config.Expand(template, name, r.Home); err != nil {
+			return lda.User{}, false, fmt.Errorf("filter: %w", err)
+		}
+	}
+	return u, true, nil
+}
+
+// errRoot is what root cannot deliver without.
+var errRoot = errors.New(`started as root, and there is nobody to become: write user = "vmail" under [lda]`)
+
+// owner says who a user's mail belongs to: whom the user database names, whom the
+// configuration names, who owns the store.
+func owner(f *config.File, r auth.Record) (uid, gid int, err error) {
+	switch {
+	case r.UID == 0:
+		return 0, 0, fmt.Errorf("the mail of %s belongs to root, and nothing is delivered as root: make an alias for it", r.Name)
+	case r.UID > 0:
+		return r.UID, r.GID, nil
+	case f.LDA.User != "":
+		return systemUser(f.LDA.User)
+	}
+	info, err := os.Stat(f.Store.Root)
+	if err != nil {
+		return 0, 0, err
+	}
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || sys.Uid == 0 {
+		return 0, 0, errRoot
+	}
+	return int(sys.Uid), int(sys.Gid), nil
+}
+
+// systemUser finds "name" or "uid:gid".
+func systemUser(name string) (uid, gid int, err error) {
+	if u, g, numbers := strings.Cut(name, ":"); numbers {
+		uid, err1 := strconv.ParseUint(u, 10, 31)
+		gid, err2 := strconv.ParseUint(g, 10, 31)
+		if err := errors.Join(err1, err2); err != nil {
+			return 0, 0, fmt.Errorf("user: %q is neither a name nor uid:gid", name)
+		}
+		return int(uid), int(gid), nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, 0, fmt.Errorf("user: %w", err)
+	}
+	if uid, err = strconv.Atoi(u.Uid); err == nil {
+		gid, err = strconv.Atoi(u.Gid)
+	}
+	return uid, gid, err
+}
+
+// become gives root's rights up for good, in all threads. It does nothing for a
+// process that is not root's, and for root where the configuration says so.
+func (a *accounts) become(r auth.Record) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	uid, gid, err := owner(a.config, r)
+	if err != nil {
+		return err
+	}
+	a.uid = uid
+	if uid == 0 {
+		return nil
+	}
+	if err := syscall.Setgroups([]int{gid}); err != nil {
+		return fmt.Errorf("give up groups: %w", err)
+	}
+	if err := syscall.Setresgid(gid, gid, gid); err != nil {
+		return fmt.Errorf("become group %d: %w", gid, err)
+	}
+	if err := syscall.Setresuid(uid, uid, uid); err != nil {
+		return fmt.Errorf("become user %d: %w", uid, err)
+	}
+	if os.Geteuid() != uid || os.Getegid() != gid || syscall.Setuid(0) == nil {
+		return errors.New("root's rights could not be given up")
+	}
+	return nil
+}
+
+// becomeFor is become for a message to several users, who all have to be one.
+func (a *accounts) becomeFor(names []string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var first auth.Record
+	for i, name := range names {
+		r, ok, err := a.record(name)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("user %s is gone", name)
+		}
+		if i == 0 {
+			first = r
+		} else if r.UID != first.UID {
+			return fmt.Errorf("the message is for %s and %s, whose mail belongs to different users: use LMTP, or expand the alias in the mail transfer agent", first.Name, name)
+		}
+	}
+	return a.become(first)
+}

@@ -1,0 +1,145 @@
+package lda
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"rtls/internal/sieve"
+	"rtls/store"
+)
+
+// Onward is a message that a script sends.
+type Onward struct {
+	From    string // reverse-path
+	To      string
+	Wish    string // "yes" for REQUIRETLS or nothing, "no" for TLS-Required: No, else "auto"
+	Message io.Reader
+}
+
+// maxHops is where a message that comes round and round is stopped (RFC 5321
+// section 6.3).
+const maxHops = 50
+
+// sending is a message that is to be sent once the copies are stored.
+type sending struct {
+	user     User
+	to       string
+	from     string // the address that the message came by
+	redirect bool
+	alone    bool      // nothing else is done with the message
+	keep     placement // where it goes if it cannot be redirected
+	answer   *sieve.Vacation
+}
+
+// sendAll does what is to be sent. A message that cannot be redirected stays here.
+// Where the copies have failed the message comes again, and is sent then.
+func (j *job) sendAll(ctx context.Context, o *outcome) {
+	failed := func(err error) bool { return err != nil }
+	if slices.ContainsFunc(o.errs, failed) || slices.ContainsFunc(o.copies, func(c *storedCopy) bool { return failed(c.err) }) {
+		return
+	}
+	for _, s := range o.sends {
+		if j.a.cfg.DryRun {
+			j.a.explain("filter: would send to %s with the wish %q", s.to, j.wish())
+			if s.redirect {
+				o.copies = append(o.copies, &storedCopy{user: s.user, done: "redirected"})
+			}
+			continue
+		}
+		err := guard(func() error { return j.send(ctx, s) })
+		switch {
+		case err == nil && s.redirect:
+			j.a.explain("filter: redirected to %s with the wish %q", s.to, j.wish())
+			o.copies = append(o.copies, &storedCopy{user: s.user, done: "redirected to " + s.to})
+		case err != nil:
+			j.a.explain("filter: not sent to %s: %v", s.to, err)
+			j.a.cfg.Logger.WarnContext(ctx, "filter could not send", "id", j.env.ID, "user", s.user.Name, "to", s.to, "requiretls", j.wish(), "err", err)
+			here := func(c *storedCopy) bool { return c.user.Name == s.user.Name && c.content != nil }
+			if s.redirect && s.alone && !slices.ContainsFunc(o.copies, here) {
+				o.copies = append(o.copies, j.keepAfterAll(ctx, o.rcpt, s))
+			}
+		}
+	}
+}
+
+// wish is what the message's tag means for what is made of it (RFC 8689 section 6).
+func (j *job) wish() string {
+	switch j.v.tag {
+	case store.TagRequire:
+		return "yes"
+	case store.TagOptional:
+		return "no"
+	}
+	return "auto"
+}
+
+func (j *job) send(ctx context.Context, s sending) error {
+	if j.a.cfg.Send == nil {
+		return errors.New("there is no program to send with")
+	}
+	if s.answer != nil {
+		return j.sendAnswer(ctx, s)
+	}
+	if j.h.hops > maxHops {
+		return errors.New("the message has come a long way and may be in a loop")
+	}
+	var head bytes.Buffer
+	eol := j.eol()
+	line := func(parts ...string) {
+		for _, p := range parts {
+			head.WriteString(p)
+		}
+		head.WriteString(eol)
+	}
+	// Delivered-To finds a loop that leads back here.
+	line("Delivered-To: ", s.from)
+	r := Recipient{}
+	j.writeReceived(line, &r)
+	return j.a.cfg.Send(ctx, Onward{From: j.env.Sender, To: s.to, Wish: j.wish(), Message: io.MultiReader(&head, j.spool.from(0))})
+}
+
+// sendAnswer sends a vacation answer, unless this sender got it a short while ago.
+// To a message that came with REQUIRETLS it goes the same way and says nothing of
+// it, not even its subject.
+func (j *job) sendAnswer(ctx context.Context, s sending) error {
+	v := *s.answer
+	due, err := j.a.answerDue(s.user, &v)
+	if err != nil || !due {
+		return err
+	}
+	if j.v.tag == store.TagRequire {
+		v.Subject = "Automatic reply"
+	}
+	id := fmt.Sprintf("<%s.vacation@%s>", j.env.ID, j.a.cfg.Hostname)
+	// RFC 5230 section 5.1: the null reverse-path, or answers would be answered.
+	return j.a.cfg.Send(ctx, Onward{To: v.To, Wish: j.wish(), Message: bytes.NewReader(v.Message(j.start, id))})
+}
+
+// keepAfterAll stores a message that was to be redirected.
+func (j *job) keepAfterAll(ctx context.Context, r Recipient, s sending) *storedCopy {
+	late := &job{a: j.a, env: j.env, h: j.h, v: j.v, start: j.start, received: j.received, digest: j.digest, spool: j.spool}
+	c := late.copyFor(ctx, s.user, r, s.keep, false)
+	for _, content := range late.contents {
+		content.write(late.trace(content, j.eol()))
+		if _, err := io.Copy(contentWriter{content}, j.spool.from(0)); err != nil && content.err == nil {
+			content.err = err
+		}
+	}
+	late.commitAll(ctx)
+	j.copies = append(j.copies, c) // for close
+	return c
+}
+
+type contentWriter struct{ c *content }
+
+func (w contentWriter) Write(p []byte) (int, error) {
+	w.c.write(p)
+	if w.c.err != nil {
+		return 0, w.c.err
+	}
+	return len(p), nil
+}
