@@ -25,7 +25,8 @@ import (
 //	X-Status: AFTD
 //	X-Keywords: $Forwarded work
 //
-// A message whose last line has no end has a fourth, mboxOpenField. What others have
+// A message whose last line has no end has a fourth, mboxOpenField. One that itself
+// starts with a field of that name has mboxClosedField there. What others have
 // written is read more freely: CRLF or LF, those fields anywhere in the header,
 // separators with or without the empty line before, Content-Length ignored.
 
@@ -37,10 +38,12 @@ var ErrNotMbox = errors.New("not an mbox")
 type Progress func(done, total int64)
 
 const (
-	mboxFrom      = "From "
-	mboxOpenField = "X-Mbox-Last-Line: open"
-	mboxFromLen   = 512 // no separator is longer
-	mboxBufferLen = 64 << 10
+	mboxFrom        = "From "
+	mboxLastLine    = "X-Mbox-Last-Line: "
+	mboxOpenField   = mboxLastLine + "open\n"
+	mboxClosedField = mboxLastLine + "closed\n"
+	mboxFromLen     = 512 // no separator is longer
+	mboxBufferLen   = 64 << 10
 )
 
 // statusLetters are the flags of the fields Status and X-Status. The old-mail flag
@@ -92,10 +95,14 @@ func (m *Mailbox) exportMessage(ctx context.Context, msg Message, out *bufio.Wri
 		open = last[0] != '\n'
 	}
 	fmt.Fprintf(out, "From %s %s\n%s", sender, msg.Date.UTC().Format(time.ANSIC), statusFields(msg.Flags, msg.Keywords))
-	if open {
-		out.WriteString(mboxOpenField + "\n")
-	}
 	in := bufio.NewReaderSize(io.NewSectionReader(c, 0, c.Size()), mboxBufferLen)
+	start, _ := in.Peek(len(mboxLastLine))
+	switch {
+	case open:
+		out.WriteString(mboxOpenField)
+	case string(start) == mboxLastLine:
+		out.WriteString(mboxClosedField)
+	}
 	if err := quoteLines(out, in); err != nil {
 		return err
 	}
@@ -378,9 +385,12 @@ func (p *mboxMessage) ownFields() error {
 		p.status(value)
 	}
 	p.words = strings.Fields(values[2])
-	if bytes.HasPrefix(next[n:], []byte(mboxOpenField+"\n")) {
-		p.open = true
-		n += len(mboxOpenField) + 1
+	for _, field := range []string{mboxOpenField, mboxClosedField} {
+		if bytes.HasPrefix(next[n:], []byte(field)) {
+			p.open = field == mboxOpenField
+			n += len(field)
+			break
+		}
 	}
 	_, err := p.in.r.Discard(n)
 	return err

@@ -50,6 +50,9 @@ var mboxTexts = []string{
 	"Subject: long\r\n\r\n" + strings.Repeat(">", 70000) + "From x\r\n" + strings.Repeat("y", 65535) + "\r\n" + strings.Repeat("z", 65534) + "\r\r\n",
 	"From x@y Mon Jan  2 15:04:05 2006\r\n\r\nFrom x@y Mon Jan  2 15:04:05 2006\r\n",
 	"Subject: nul\r\n\r\n\x00\xff\x80\r\n",
+	"X-Mbox-Last-Line: open\r\n",
+	"X-Mbox-Last-Line: closed\r\n\r\nx\r\n",
+	"X-Mbox-Last-Line: open\r\n\r\nno end",
 }
 
 func TestMboxRoundTrip(t *testing.T) {
