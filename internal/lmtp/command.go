@@ -159,6 +159,9 @@ func (c *conn) rcpt(args string) {
 		return
 	}
 	r, err := c.cfg.Backend.Resolve(c.work, p.address)
+	if a, ok := c.cfg.Backend.(Admitter); ok && err == nil {
+		err = a.Admit(c.work, r, c.tx.mail.size)
+	}
 	if err != nil {
 		e := lda.Classify(err)
 		c.cfg.Logger.Info("recipient refused", "remote", c.remote(), "from", c.tx.mail.sender, "rcpt", p.address, "err", e)

@@ -67,6 +67,19 @@ func TestDialogue(t *testing.T) {
 			S: 501 5.5.4
 			C: LHLO (x)
 			S: 501 5.5.4`},
+		{"L19 full at RCPT", false, `
+			C: MAIL FROM:<a@example.org> SIZE=1001
+			S: 250
+			C: RCPT TO:<small@example.org>
+			S: 452 4.2.2 mailbox is full
+			C: RCPT TO:<b@example.org>
+			S: 250
+			C: RSET
+			S: 250
+			C: MAIL FROM:<a@example.org> SIZE=1000
+			S: 250
+			C: RCPT TO:<small@example.org>
+			S: 250`},
 		{"L17 DATA without recipient", false, `
 			C: DATA
 			S: 503 5.5.1

@@ -43,7 +43,10 @@ type fake struct {
 	held chan struct{} // receives when one waits
 }
 
-var _ Backend = (*fake)(nil)
+var (
+	_ Backend  = (*fake)(nil)
+	_ Admitter = (*fake)(nil)
+)
 
 func (f *fake) Resolve(_ context.Context, address string) (lda.Recipient, error) {
 	if strings.Contains(address, "unknown") {
@@ -53,6 +56,14 @@ func (f *fake) Resolve(_ context.Context, address string) (lda.Recipient, error)
 		return lda.Recipient{}, errors.New("open /etc/secret: permission denied")
 	}
 	return lda.Recipient{Address: address, User: address}, nil
+}
+
+// Admit has room for 1000 octets where an address asks for it.
+func (f *fake) Admit(_ context.Context, r lda.Recipient, size int64) error {
+	if strings.Contains(r.Address, "small") && size > 1000 {
+		return &lda.Error{Code: 452, Status: "4.2.2", Text: "mailbox is full, try again later"}
+	}
+	return nil
 }
 
 func (f *fake) Deliver(ctx context.Context, env lda.Envelope, rcpts []lda.Recipient, msg io.Reader) []error {

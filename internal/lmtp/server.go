@@ -33,7 +33,17 @@ type Backend interface {
 	Deliver(ctx context.Context, env lda.Envelope, rcpts []lda.Recipient, msg io.Reader) []error
 }
 
-var _ Backend = (*lda.Agent)(nil)
+// Admitter is a Backend that can say before a message comes whether there is room
+// for it. size is what the client announced, 0 if it did not. Errors become replies
+// to RCPT by way of lda.Classify.
+type Admitter interface {
+	Admit(ctx context.Context, r lda.Recipient, size int64) error
+}
+
+var (
+	_ Backend  = (*lda.Agent)(nil)
+	_ Admitter = (*lda.Agent)(nil)
+)
 
 // Server serves LMTP. Hostname, TLS and Backend are required; zero limits stand
 // for the defaults named beside them.
