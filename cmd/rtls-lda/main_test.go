@@ -73,7 +73,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// stored finds the messages in new/ of a mailbox directory under var/, makes sure
+// stored finds the messages of a mailbox directory under var/, makes sure
 // that there are so many, and writes the last one's name and bytes to the files
 // name and message: stored 1 alice/Maildir
 func stored(ts *testscript.TestScript, neg bool, args []string) {
@@ -81,24 +81,30 @@ func stored(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: stored count directory")
 	}
 	dir := ts.MkAbs(filepath.Join("var", args[1]))
-	entries, err := os.ReadDir(filepath.Join(dir, "new"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		ts.Fatalf("%v", err)
+	var files []string // a quota has them moved from new/ to cur/
+	for _, sub := range []string{"cur", "new"} {
+		entries, err := os.ReadDir(filepath.Join(dir, sub))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			ts.Fatalf("%v", err)
+		}
+		for _, e := range entries {
+			files = append(files, filepath.Join(sub, e.Name()))
+		}
 	}
-	if strconv.Itoa(len(entries)) != args[0] {
-		ts.Fatalf("%s has %d messages, want %s", args[1], len(entries), args[0])
+	if strconv.Itoa(len(files)) != args[0] {
+		ts.Fatalf("%s has %d messages, want %s", args[1], len(files), args[0])
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "tmp")); len(left) > 0 {
 		ts.Fatalf("%s was left in tmp/", left[0].Name())
 	}
-	if len(entries) == 0 {
+	if len(files) == 0 {
 		return
 	}
-	last := entries[len(entries)-1].Name()
-	data, err := os.ReadFile(filepath.Join(dir, "new", last))
+	last := files[len(files)-1]
+	data, err := os.ReadFile(filepath.Join(dir, last))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs("message"), data, 0o600))
-	ts.Check(os.WriteFile(ts.MkAbs("name"), []byte(last+"\n"), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("name"), []byte(filepath.Base(last)+"\n"), 0o600))
 }
 
 // talk speaks LMTP on a socket, once it is there, by the lines of a file: "C: "
