@@ -232,6 +232,7 @@ func FuzzServer(f *testing.F) {
 		" x\r\n.\r\n.\r\nEHLO x\r\nSTARTTLS\r\nLHLO y\r\n",
 		" xBDAT 0 LAST\r\nVRFY\r\nHELP\r\nNOOP\r\nBDAT 1 LAST\r\nx",
 		"\n.\r\r\n.\r\nBDAT x\r\nBDAT 300 LAST\r\n" + strings.Repeat("x", 300),
+		"MAIL FROM:<>\r\nRCPT TO:<c@d>\r\nBDAT 200\r\n" + strings.Repeat("x", 200) + "BDAT 1 LAST\r\nx",
 		strings.Repeat("\r\n", 60),
 	} {
 		for state := range states {
