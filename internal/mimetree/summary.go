@@ -63,17 +63,10 @@ func (z *Summarizer) Summarize(r io.Reader, size int64, whole bool) (*Summary, e
 	}
 	s.Thread = p.thread
 	if s.Header <= maxHead {
-		s.Fields = commonFields(p.head)
-		s.hasFields = len(s.Fields) <= maxKeptFields
-	}
-	if !s.hasFields {
-		s.Fields = ""
+		s.Fields, s.hasFields = commonFields(p.head)
 	}
 	return s, nil
 }
-
-// Missing says whether the summary lacks the tree, which a whole message has.
-func (s *Summary) Missing(tree bool) bool { return tree && s.Root == nil }
 
 // threadRoot finds the message identifier that a thread starts with.
 func (p *parser) threadRoot() string {
@@ -133,18 +126,12 @@ func nameSet(names string) map[string]bool {
 // IsCommon says whether a header field is among those that summaries keep.
 func IsCommon(name string) bool { return commonNames[strings.ToLower(name)] }
 
-// HasFields says whether Fields holds all lines of the header's fields with these
-// names, which are in lower case. A header without them has none of their lines.
-func (s *Summary) HasFields(names map[string]bool) bool {
-	for name := range names {
-		if !commonNames[name] {
-			return false
-		}
-	}
-	return s.hasFields
-}
+// HasFields says whether Fields holds all lines of the common fields. Those of a
+// header that is very large are left out.
+func (s *Summary) HasFields() bool { return s.hasFields }
 
-func commonFields(head []byte) string {
+// commonFields returns false where the lines are too many to be kept, or too odd.
+func commonFields(head []byte) (string, bool) {
 	var kept strings.Builder
 	wanted := false
 	for len(head) > 0 {
@@ -156,13 +143,19 @@ func commonFields(head []byte) string {
 		head = head[end:]
 		if line[0] != ' ' && line[0] != '\t' {
 			name, _, isField := bytes.Cut(line[:min(len(line), maxName)], []byte(":"))
+			if !isField && len(line) > maxName {
+				return "", false
+			}
 			wanted = isField && isCommon(name)
 		}
 		if wanted {
 			kept.Write(line)
 		}
+		if kept.Len() > maxKeptFields {
+			return "", false
+		}
 	}
-	return kept.String()
+	return kept.String(), true
 }
 
 func isCommon(name []byte) bool {

@@ -36,6 +36,8 @@ const (
 	Body // BODYSTRUCTURE without extension data
 	BodyStructure
 	ModSeq
+	EmailID // RFC 8474 section 5
+	ThreadID
 	RFC822
 	RFC822Header
 	RFC822Text
@@ -45,7 +47,7 @@ const (
 )
 
 var itemNames = [...]string{
-	"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ",
+	"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ", "EMAILID", "THREADID",
 	"RFC822", "RFC822.HEADER", "RFC822.TEXT", "BODY", "BINARY", "BINARY.SIZE",
 }
 

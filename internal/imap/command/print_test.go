@@ -213,7 +213,7 @@ func (w *printer) search(c Search) {
 var opNames = map[Op]string{
 	Larger: "LARGER", Smaller: "SMALLER", Older: "OLDER", Younger: "YOUNGER", ModSeqFrom: "MODSEQ",
 	Before: "BEFORE", On: "ON", Since: "SINCE", SentBefore: "SENTBEFORE", SentOn: "SENTON", SentSince: "SENTSINCE",
-	InBody: "BODY", InText: "TEXT",
+	InBody: "BODY", InText: "TEXT", IsEmail: "EMAILID", InThread: "THREADID",
 }
 
 func printKey(k Key) string {
@@ -244,6 +244,8 @@ func printKey(k Key) string {
 		return "RECENT"
 	case HeaderField:
 		return "HEADER " + literal(k.Field) + " " + literal(k.Text)
+	case IsEmail, InThread:
+		return opNames[k.Op] + " " + k.Text
 	case InBody, InText:
 		return opNames[k.Op] + " " + literal(k.Text)
 	case Larger, Smaller, Older, Younger, ModSeqFrom:

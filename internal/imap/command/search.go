@@ -27,7 +27,7 @@ type Key struct {
 	Set    NumSet    // of SeqSet and UIDSet
 	Flag   string    // of Keyword; system flags have a backslash
 	Field  string    // of HeaderField, as written
-	Text   string    // of HeaderField, InBody and InText
+	Text   string    // of HeaderField, InBody, InText, IsEmail and InThread
 	Number uint64    // of Larger, Smaller, Older, Younger and ModSeqFrom
 	Date   time.Time // midnight UTC, of the six operators with dates
 }
@@ -46,6 +46,8 @@ const (
 	HeaderField // a header field holds Text; empty Text: the field is there
 	InBody
 	InText
+	IsEmail  // the message's object identifier is Text (RFC 8474 section 5.4)
+	InThread // that of its thread is
 	Larger
 	Smaller
 	Older      // than Number seconds (RFC 5032)
@@ -283,6 +285,15 @@ func (s *searchParser) named(word string, depth int) (key Key, err error) {
 			key = not(key)
 		}
 		return key, nil
+	case "EMAILID", "THREADID":
+		key.Op = IsEmail
+		if word == "THREADID" {
+			key.Op = InThread
+		}
+		return key, spaced(s.l, func() (err error) {
+			key.Text, err = s.l.Atom()
+			return err
+		})
 	case "MODSEQ":
 		return s.modSeq()
 	}

@@ -26,6 +26,7 @@ type message struct {
 	store.Message
 	ctx     context.Context // for one call of Match
 	env     *Env
+	summary *mimetree.Summary // nil if it is not known
 	content *store.Content
 	header  []byte // nil if not read yet
 	tree    *mimetree.Part
@@ -61,6 +62,35 @@ func (m *message) readHeader() ([]byte, error) {
 		m.header = header
 	}
 	return header, err
+}
+
+// fields calls f with the decoded value of every field of a name, in any case, until
+// it returns true.
+func (m *message) fields(name string, f func(value string) bool) error {
+	if m.summary != nil && m.summary.HasFields() && mimetree.IsCommon(name) {
+		fields([]byte(m.summary.Fields), name, f)
+		return nil
+	}
+	header, err := m.readHeader()
+	if err == nil {
+		fields(header, name, f)
+	}
+	return err
+}
+
+// thread is the message's thread.
+func (m *message) thread() (string, error) {
+	if m.summary == nil {
+		err := m.open()
+		if err == nil {
+			size := m.content.Size()
+			m.summary, err = new(mimetree.Summarizer).Summarize(m.section(mimetree.Span{End: size}), size, false)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return ThreadID(m.Message, m.summary), nil
 }
 
 // headerOf reads up to the empty line, or all that it holds.
@@ -157,14 +187,20 @@ func decodeCharset(label string, r io.Reader) (io.Reader, error) {
 // there is one.
 func headerTest(name, text string) test {
 	needle := strings.ToLower(text)
-	return test{costHeader, func(m *message) (bool, error) {
-		header, err := m.readHeader()
-		if err != nil {
-			return false, err
-		}
-		return fields(header, name, func(value string) bool {
-			return strings.Contains(strings.ToLower(value), needle)
-		}), nil
+	return test{cost: costHeader, ok: func(m *message) (found bool, err error) {
+		err = m.fields(name, func(value string) bool {
+			found = needle == "" || strings.Contains(strings.ToLower(value), needle)
+			return found
+		})
+		return found, err
+	}}
+}
+
+// threadTest compares the thread, whose identifier is the same in all its messages.
+func threadTest(id string) test {
+	return test{cost: costHeader, ok: func(m *message) (bool, error) {
+		got, err := m.thread()
+		return err == nil && got == id, err
 	}}
 }
 
@@ -172,18 +208,13 @@ func headerTest(name, text string) test {
 // date that can be read there is no such day.
 func sentTest(key command.Key) test {
 	compare := dateTest(key.Op, key.Date)
-	return test{costHeader, func(m *message) (bool, error) {
-		header, err := m.readHeader()
-		if err != nil {
-			return false, err
-		}
-		found := false
-		fields(header, "Date", func(value string) bool {
+	return test{cost: costHeader, ok: func(m *message) (found bool, err error) {
+		err = m.fields("Date", func(value string) bool {
 			t, err := mail.ParseDate(value)
 			found = err == nil && compare(t)
 			return true // the first one counts
 		})
-		return found, nil
+		return found, err
 	}}
 }
 
@@ -191,7 +222,7 @@ func sentTest(key command.Key) test {
 // parts, decoded, the headers of messages in it and, with header, its own.
 func textTest(text string, header bool) test {
 	needle := strings.ToLower(text)
-	return test{costBody, func(m *message) (bool, error) {
+	return test{cost: costBody, ok: func(m *message) (bool, error) {
 		if needle == "" {
 			return true, nil
 		}

@@ -10,6 +10,7 @@ import (
 
 	"rtls/internal/imap/command"
 	"rtls/internal/imap/wire"
+	"rtls/internal/mimetree"
 	"rtls/store"
 )
 
@@ -28,8 +29,9 @@ type Env struct {
 // Query is a key made ready to be asked of many messages. It belongs to one
 // goroutine.
 type Query struct {
-	env  Env
-	test test
+	env    Env
+	test   test
+	common bool
 }
 
 // cost orders tests: cheap ones decide first.
@@ -43,8 +45,9 @@ const (
 
 // test is a compiled key.
 type test struct {
-	cost cost
-	ok   func(m *message) (bool, error)
+	cost  cost
+	ok    func(m *message) (bool, error)
+	quick []test // have to be true, too, and need only the index
 }
 
 // Compile prepares a key.
@@ -54,9 +57,26 @@ func Compile(key command.Key, env Env) *Query {
 	return q
 }
 
-// Match reports whether a message is meant. A message that is gone is not.
-func (q *Query) Match(ctx context.Context, m store.Message) (bool, error) {
-	msg := &message{Message: m, ctx: ctx, env: &q.env}
+// LooksAtHeader says whether summaries spare the query a look at messages.
+func (q *Query) LooksAtHeader() bool { return q.common }
+
+// MayMatch says whether a message can be meant, by what the index knows.
+func (q *Query) MayMatch(ctx context.Context, m store.Message) bool {
+	if q.test.cost == costMeta {
+		return true // Match is as quick
+	}
+	for _, t := range q.test.quick {
+		if ok, _ := t.ok(&message{Message: m, ctx: ctx, env: &q.env}); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Match reports whether a message is meant. A message that is gone is not. Its
+// summary may be nil.
+func (q *Query) Match(ctx context.Context, m store.Message, s *mimetree.Summary) (bool, error) {
+	msg := &message{Message: m, ctx: ctx, env: &q.env, summary: s}
 	defer msg.close()
 	ok, err := q.test.ok(msg)
 	if errors.Is(err, store.ErrNoMessage) {
@@ -73,19 +93,24 @@ func (q *Query) compile(key command.Key) test {
 		return anyOf(q.compileAll(key.Keys))
 	case command.Not:
 		inner := q.compile(key.Keys[0])
-		return test{inner.cost, func(m *message) (bool, error) {
+		return test{cost: inner.cost, ok: func(m *message) (bool, error) {
 			ok, err := inner.ok(m)
 			return !ok, err
 		}}
 	case command.HeaderField:
+		q.common = q.common || mimetree.IsCommon(key.Field)
 		return headerTest(key.Field, key.Text)
 	case command.InBody, command.InText:
 		return textTest(key.Text, key.Op == command.InText)
 	case command.SentBefore, command.SentOn, command.SentSince:
+		q.common = true
 		return sentTest(key)
+	case command.InThread:
+		q.common = true
+		return threadTest(key.Text)
 	}
 	ok := q.metaTest(key)
-	return test{costMeta, func(m *message) (bool, error) { return ok(m.Message), nil }}
+	return test{cost: costMeta, ok: func(m *message) (bool, error) { return ok(m.Message), nil }}
 }
 
 func (q *Query) compileAll(keys []command.Key) []test {
@@ -106,18 +131,23 @@ func mostOf(tests []test) cost {
 }
 
 func all(tests []test) test {
-	return test{mostOf(tests), func(m *message) (bool, error) {
+	ok := func(m *message) (bool, error) {
 		for _, t := range tests {
 			if ok, err := t.ok(m); err != nil || !ok {
 				return false, err
 			}
 		}
 		return true, nil
-	}}
+	}
+	cheap := 0
+	for cheap < len(tests) && tests[cheap].cost == costMeta {
+		cheap++
+	}
+	return test{mostOf(tests), ok, tests[:cheap]}
 }
 
 func anyOf(tests []test) test {
-	return test{mostOf(tests), func(m *message) (bool, error) {
+	return test{cost: mostOf(tests), ok: func(m *message) (bool, error) {
 		for _, t := range tests {
 			if ok, err := t.ok(m); err != nil || ok {
 				return ok, err
@@ -148,6 +178,8 @@ func (q *Query) metaTest(key command.Key) func(store.Message) bool {
 	case command.Younger:
 		limit := env.Now.Unix() - int64(min(key.Number, 1<<40))
 		return func(m store.Message) bool { return m.Date.Unix() >= limit }
+	case command.IsEmail:
+		return func(m store.Message) bool { return m.ObjectID() == key.Text }
 	case command.ModSeqFrom:
 		return func(m store.Message) bool { return m.ModSeq >= key.Number }
 	}

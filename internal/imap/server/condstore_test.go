@@ -152,6 +152,7 @@ func TestQResync(t *testing.T) {
 			S: * OK [UIDVALIDITY %s] uidvalidity
 			S: * OK [UIDNEXT 8] uidnext
 			S: * OK [HIGHESTMODSEQ <*>] highestmodseq
+			S: * OK [MAILBOXID (<*>)] mailboxid
 		`, tag, params, head, validity)
 	}
 	c.do("SELECT INBOX")

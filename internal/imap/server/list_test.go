@@ -122,7 +122,7 @@ func TestSpecialUse(t *testing.T) {
 	c := s.login("")
 	c.script(`
 		C: a CREATE Out (USE (\sent))
-		S: a OK CREATE completed
+		S: a OK [MAILBOXID (<*>)] CREATE completed
 		C: b CREATE Bad (USE (\Foo))
 		S: b NO [USEATTR] a mailbox has one special use, and it is one of RFC 6154
 		C: c LIST (SPECIAL-USE) "" *
@@ -143,7 +143,7 @@ func TestMailboxCommands(t *testing.T) {
 		C: a CREATE INBOX
 		S: a NO [ALREADYEXISTS] mailbox exists already
 		C: b CREATE a/b/
-		S: b OK CREATE completed
+		S: b OK [MAILBOXID (<*>)] CREATE completed
 		C: c CREATE a
 		S: c NO [ALREADYEXISTS] mailbox exists already
 		C: d CREATE a//b

@@ -20,6 +20,7 @@ func TestSelect(t *testing.T) {
 		S: * OK [UIDVALIDITY <*>] uidvalidity
 		S: * OK [UIDNEXT 4] uidnext
 		S: * OK [HIGHESTMODSEQ <*>] highestmodseq
+		S: * OK [MAILBOXID (<*>)] mailboxid
 		S: a OK [READ-WRITE] SELECT completed
 		C: b EXAMINE INBOX
 		S: * OK [CLOSED] previous mailbox is closed
@@ -31,6 +32,7 @@ func TestSelect(t *testing.T) {
 		S: * OK [UIDVALIDITY <*>] uidvalidity
 		S: * OK [UIDNEXT 4] uidnext
 		S: * OK [HIGHESTMODSEQ <*>] highestmodseq
+		S: * OK [MAILBOXID (<*>)] mailboxid
 		S: b OK [READ-ONLY] EXAMINE completed
 		C: c SELECT Nowhere
 		S: * OK [CLOSED] previous mailbox is closed
@@ -46,6 +48,7 @@ func TestSelect(t *testing.T) {
 		S: * OK [UIDVALIDITY <*>] uidvalidity
 		S: * OK [UIDNEXT 4] uidnext
 		S: * OK [HIGHESTMODSEQ <*>] highestmodseq
+		S: * OK [MAILBOXID (<*>)] mailboxid
 		S: e OK [READ-WRITE] SELECT completed
 		C: f UNSELECT
 		S: f OK UNSELECT completed
@@ -69,6 +72,7 @@ func TestSelectRev2(t *testing.T) {
 		S: * OK [UIDVALIDITY <*>] uidvalidity
 		S: * OK [UIDNEXT 2] uidnext
 		S: * OK [HIGHESTMODSEQ <*>] highestmodseq
+		S: * OK [MAILBOXID (<*>)] mailboxid
 		S: * LIST () "/" INBOX
 		S: b OK [READ-WRITE] SELECT completed
 	`)

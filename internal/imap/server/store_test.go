@@ -160,7 +160,7 @@ func TestCopyAndMove(t *testing.T) {
 		C: a COPY 1 Nowhere
 		S: a NO [TRYCREATE] no such mailbox
 		C: b CREATE work
-		S: b OK CREATE completed
+		S: b OK [MAILBOXID (<*>)] CREATE completed
 		C: c COPY 2:3,1 work
 		S: c OK [COPYUID <*> 1:3 1:3] COPY completed
 		C: d UID MOVE 2 work

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"rtls/internal/imap/command"
+	"rtls/internal/imap/search"
 	"rtls/internal/imap/wire"
 	"rtls/internal/mimetree"
 	"rtls/store"
@@ -19,6 +20,7 @@ type fetcher struct {
 	need  need
 	marks bool // messages become \Seen
 	since uint64
+	known *summaries // nil if none are needed
 	buf   []byte
 
 	gone       bool // a message that was named by sequence number is gone
@@ -32,6 +34,7 @@ type need uint8
 const (
 	needMeta    need = iota
 	needContent      // the file
+	needSummary      // what its header says
 	needTree         // and its parts
 )
 
@@ -53,11 +56,11 @@ func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 		}
 	}
 	f.gone = t.gone
-	if f.marks {
-		err = f.marking(ctx, t)
-	} else {
-		err = f.plain(ctx, t)
+	if f.need >= needSummary {
+		f.known = s.summaries(f.need == needTree)
+		defer f.known.flush(ctx)
 	}
+	err = f.all(ctx, t)
 	switch {
 	case err != nil:
 		return err
@@ -98,8 +101,13 @@ func needs(item command.Item) need {
 		if len(item.Section.Part) > 0 {
 			return needTree
 		}
+		if asksForCommon(item.Section) {
+			return needSummary
+		}
 		return needContent
-	case command.Envelope, command.RFC822, command.RFC822Header, command.RFC822Text:
+	case command.Envelope, command.ThreadID:
+		return needSummary
+	case command.RFC822, command.RFC822Header, command.RFC822Text:
 		return needContent
 	}
 	return needMeta
@@ -119,25 +127,13 @@ func (s *Session) fetchVanished(ctx context.Context, c command.Fetch) error {
 	return nil
 }
 
-func (f *fetcher) plain(ctx context.Context, t targets) error {
-	v := &f.s.sel.view
-	return t.each(func(at int) error {
-		if m := v.snap.At(at); m.ModSeq > f.since {
-			return f.one(ctx, v.seq(at), m, false)
-		}
-		return nil
-	})
-}
-
 // Messages are marked as \Seen some at a time, right before they are sent: one by
 // one would be slow, and all at once would mark those that a client which goes
 // away never gets.
-const (
-	markMessages = 128
-	markOctets   = 1 << 20
-)
+const markOctets = 1 << 20
 
-func (f *fetcher) marking(ctx context.Context, t targets) error {
+// all sends the targets in batches.
+func (f *fetcher) all(ctx context.Context, t targets) error {
 	v := &f.s.sel.view
 	var batch []int
 	var octets int64
@@ -147,7 +143,7 @@ func (f *fetcher) marking(ctx context.Context, t targets) error {
 			return nil
 		}
 		batch, octets = append(batch, at), octets+m.Size
-		if len(batch) < markMessages && octets < markOctets {
+		if len(batch) < summaryBatch && (!f.marks || octets < markOctets) {
 			return nil
 		}
 		err := f.batch(ctx, batch)
@@ -163,61 +159,84 @@ func (f *fetcher) marking(ctx context.Context, t targets) error {
 func (f *fetcher) batch(ctx context.Context, batch []int) error {
 	s := f.s
 	v := &s.sel.view
-	var unseen []uint32
-	for _, at := range batch {
-		if m := v.snap.At(at); m.Flags&store.Seen == 0 {
-			unseen = append(unseen, m.UID)
-		}
+	messages := make([]store.Message, len(batch))
+	for i, at := range batch {
+		messages[i] = v.snap.At(at)
 	}
-	if len(unseen) > 0 {
-		if _, err := s.sel.box.SetFlags(ctx, store.FlagChange{UIDs: unseen, Flags: store.Seen}); err != nil {
-			s.log.Warn("mark as seen", "mailbox", s.sel.box.Name(), "err", err) // mail can be read on a full disk
-		}
+	changed := make([]bool, len(batch))
+	if f.marks {
+		f.mark(ctx, messages, changed)
 	}
-	next := s.sel.box.Snapshot()
-	for _, at := range batch {
-		m := v.snap.At(at)
-		changed := false
-		if i, ok := next.Find(m.UID); ok && len(unseen) > 0 {
-			changed = next.At(i).ModSeq != m.ModSeq
-			m = next.At(i)
+	var known []outcome
+	if f.known != nil && len(messages) > 0 {
+		known = f.known.of(ctx, messages)
+	}
+	for i, at := range batch {
+		if changed[i] {
+			s.announceKeywords(messages[i].Keywords)
 		}
-		if changed {
-			s.announceKeywords(m.Keywords)
+		m := &message{Message: messages[i], ctx: ctx, box: s.sel.box, header: -1}
+		if known != nil {
+			m.sum = known[i]
 		}
-		if err := f.one(ctx, v.seq(at), m, changed); err != nil {
+		if err := f.one(ctx, v.seq(at), m, changed[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// mark marks messages as \Seen and notes which have changed by that.
+func (f *fetcher) mark(ctx context.Context, messages []store.Message, changed []bool) {
+	s := f.s
+	var unseen []uint32
+	for _, m := range messages {
+		if m.Flags&store.Seen == 0 {
+			unseen = append(unseen, m.UID)
+		}
+	}
+	if len(unseen) == 0 {
+		return
+	}
+	if _, err := s.sel.box.SetFlags(ctx, store.FlagChange{UIDs: unseen, Flags: store.Seen}); err != nil {
+		s.log.Warn("mark as seen", "mailbox", s.sel.box.Name(), "err", err) // mail can be read on a full disk
+	}
+	next := s.sel.box.Snapshot()
+	for i, m := range messages {
+		if at, ok := next.Find(m.UID); ok {
+			messages[i] = next.At(at)
+			changed[i] = messages[i].ModSeq != m.ModSeq
+		}
+	}
+}
+
 // message is a message that is being fetched.
 type message struct {
 	store.Message
-	content *store.Content
-	header  int64 // octets of the header; -1 if not known yet
-	tree    *mimetree.Part
+	ctx     context.Context // for one call of fetcher.one
+	box     *store.Mailbox
+	sum     outcome        // empty if none is needed
+	content *store.Content // nil before open
+	header  int64          // octets of the header; -1 if not known yet
 }
 
 // one sends what was asked for of one message. Everything that can fail is done
 // before the response begins.
-func (f *fetcher) one(ctx context.Context, seq uint32, meta store.Message, changed bool) error {
+func (f *fetcher) one(ctx context.Context, seq uint32, m *message, changed bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := f.s.w.Err(); err != nil {
 		return fatal{err}
 	}
-	m := &message{Message: meta, header: -1}
 	values := make([]value, 0, len(f.items))
 	if f.need > needMeta {
-		err := f.open(ctx, m)
-		if m.content != nil {
-			defer m.content.Close()
-		}
+		err := m.sum.err
 		if err == nil {
 			values, err = f.values(m, values)
+		}
+		if m.content != nil {
+			defer m.content.Close()
 		}
 		if errors.Is(err, store.ErrNoMessage) {
 			f.gone = true
@@ -232,23 +251,27 @@ func (f *fetcher) one(ctx context.Context, seq uint32, meta store.Message, chang
 	return f.write(seq, m, values, changed)
 }
 
-func (f *fetcher) open(ctx context.Context, m *message) (err error) {
-	if m.content, err = f.s.sel.box.Open(ctx, m.UID); err != nil {
+// open opens the message's file when its octets are first needed. If it is not the
+// one that the summary is of, another is made.
+func (m *message) open() (err error) {
+	if m.content != nil {
+		return nil
+	}
+	if m.content, err = m.box.Open(m.ctx, m.UID); err != nil {
 		return err
 	}
-	if f.need == needTree {
-		m.tree, err = mimetree.Parse(m.reader(0, m.content.Size()))
-	} else if f.asks(command.Envelope) {
-		var header int64
-		if header, err = m.headerEnd(); err == nil {
-			m.tree, err = mimetree.Parse(m.reader(0, header))
-		}
+	if size := m.content.Size(); m.sum.Summary != nil && m.sum.Size != size {
+		m.sum.Summary, err = new(mimetree.Summarizer).Summarize(m.reader(0, size), size, true)
 	}
 	return err
 }
 
 func (m *message) reader(from, to int64) *io.SectionReader {
-	return io.NewSectionReader(m.content, from, to-from)
+	return section(m.content, mimetree.Span{Start: from, End: to})
+}
+
+func section(content *store.Content, span mimetree.Span) *io.SectionReader {
+	return io.NewSectionReader(content, span.Start, span.Size())
 }
 
 // values prepares the items whose value comes from the file; those of the others
@@ -311,12 +334,18 @@ func (f *fetcher) writeItem(m *message, item command.Item, v value) error {
 		s.w.Num(uint64(m.Size))
 	case command.ModSeq:
 		s.writeModSeq(m.Message)
+	case command.EmailID:
+		s.item("EMAILID")
+		s.w.Raw("(", m.ObjectID(), ")")
+	case command.ThreadID:
+		s.item("THREADID")
+		s.w.Raw("(", search.ThreadID(m.Message, m.sum.Summary), ")")
 	case command.Envelope:
 		s.item("ENVELOPE")
-		s.writeEnvelope(m.tree.Envelope)
+		s.writeEnvelope(m.sum.Envelope)
 	case command.Body, command.BodyStructure:
 		s.item(item.Kind.String())
-		s.writeStructure(m.tree, item.Kind == command.BodyStructure)
+		s.writeStructure(m.sum.Root, item.Kind == command.BodyStructure)
 	case command.BinarySize:
 		if !v.unknownCTE {
 			s.item(item.Name())

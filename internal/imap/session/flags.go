@@ -93,15 +93,7 @@ func (k *keywords) add(names []string) bool {
 // keywordsOf collects the keywords of all messages.
 func keywordsOf(snap *store.Snapshot) keywords {
 	var k keywords
-	var last []string
-	for at := range snap.Len() {
-		names := snap.At(at).Keywords
-		if len(names) == 0 || len(last) == len(names) && &last[0] == &names[0] {
-			continue // messages with the same keywords most often share them
-		}
-		last = names
-		k.add(names)
-	}
+	k.add(snap.Keywords())
 	slices.Sort(k.names)
 	return k
 }

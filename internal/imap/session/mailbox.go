@@ -21,8 +21,22 @@ func (s *Session) create(ctx context.Context, c command.Create) error {
 		}
 		use = specialUses[i]
 	}
-	return s.account.CreateMailbox(ctx, trimSeparator(c.Mailbox), use)
+	name := trimSeparator(c.Mailbox)
+	if err := s.account.CreateMailbox(ctx, name, use); err != nil {
+		return err
+	}
+	status, err := s.account.Status(ctx, name)
+	if err != nil {
+		s.log.Warn("look at new mailbox", "mailbox", name, "err", err) // it is there all the same
+		return nil
+	}
+	s.ok("MAILBOXID ("+mailboxID(status.ObjectID)+")", "CREATE completed")
+	return nil
 }
+
+// mailboxID writes a mailbox's object identifier. The letter keeps it apart from
+// those of messages and threads, and from numbers (RFC 8474 section 7).
+func mailboxID(object string) string { return "F" + object }
 
 // delete is DELETE. Of all sessions that have the mailbox selected this one alone
 // knows why it is gone: it goes on without one, the others are sent away.
@@ -57,8 +71,12 @@ func (s *Session) writeStatus(name string, status store.Status, items []string) 
 	sep := " ("
 	for _, item := range items {
 		s.w.Raw(sep, item, " ")
-		s.w.Num(s.statusItem(status, item))
 		sep = " "
+		if item == "MAILBOXID" {
+			s.w.Raw("(", mailboxID(status.ObjectID), ")")
+			continue
+		}
+		s.w.Num(s.statusItem(status, item))
 	}
 	s.w.Line(")")
 }

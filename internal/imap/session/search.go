@@ -81,15 +81,55 @@ func (s *Session) find(ctx context.Context, c command.Search) (*hits, error) {
 		Open:    s.sel.box.Open,
 	})
 	h := &hits{}
+	if !q.LooksAtHeader() {
+		err := s.candidates(c.Key).each(func(at int) error {
+			m := v.snap.At(at)
+			ok, err := q.Match(ctx, m, nil)
+			if ok {
+				h.add(m, v.seq(at), c.UID)
+			}
+			return err
+		})
+		return h, err
+	}
+	known := s.summaries(false)
+	defer known.flush(ctx)
+	var batch []int
 	err := s.candidates(c.Key).each(func(at int) error {
-		m := v.snap.At(at)
-		ok, err := q.Match(ctx, m)
-		if ok {
-			h.add(m, v.seq(at), c.UID)
+		if q.MayMatch(ctx, v.snap.At(at)) {
+			batch = append(batch, at)
 		}
+		if len(batch) < summaryBatch {
+			return nil
+		}
+		err := s.findAmong(ctx, q, batch, known, h, c.UID)
+		batch = batch[:0]
 		return err
 	})
+	if err == nil && len(batch) > 0 {
+		err = s.findAmong(ctx, q, batch, known, h, c.UID)
+	}
 	return h, err
+}
+
+// findAmong asks a query of messages and their summaries. It reads a message itself,
+// once more, where that could not be summed up.
+func (s *Session) findAmong(ctx context.Context, q *search.Query, batch []int, known *summaries, h *hits, uid bool) error {
+	v := &s.sel.view
+	messages := make([]store.Message, len(batch))
+	for i, at := range batch {
+		messages[i] = v.snap.At(at)
+	}
+	for i, found := range known.of(ctx, messages) {
+		ok, err := q.Match(ctx, messages[i], found.Summary)
+		if err != nil {
+			return err
+		}
+		if ok {
+			h.add(messages[i], v.seq(batch[i]), uid)
+		}
+	}
+	return nil
 }
 
 // candidates are the messages that can match: sets that all of them have to be in

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"rtls/internal/imap/command"
@@ -70,6 +71,12 @@ func octets(span mimetree.Span) value { return value{ranges: []mimetree.Span{spa
 
 // section finds a section of BODY[...].
 func (m *message) section(s *command.Section) (value, error) {
+	if m.sum.Summary != nil && m.sum.HasFields() && asksForCommon(s) {
+		return value{tail: kept(m.sum.Fields, s.Fields)}, nil
+	}
+	if err := m.open(); err != nil {
+		return value{}, err
+	}
 	size := m.content.Size()
 	if len(s.Part) == 0 {
 		if s.Text == command.Whole {
@@ -81,7 +88,7 @@ func (m *message) section(s *command.Section) (value, error) {
 		}
 		return m.text(s, mimetree.Span{Start: 0, End: end}, mimetree.Span{Start: end, End: size})
 	}
-	part := m.tree.Find(path(s))
+	part := m.sum.Root.Find(path(s))
 	switch {
 	case part == nil:
 		return value{none: true}, nil
@@ -119,8 +126,8 @@ func (m *message) headerEnd() (int64, error) {
 	if m.header >= 0 {
 		return m.header, nil
 	}
-	if m.tree != nil {
-		m.header = m.tree.Header.End
+	if m.sum.Summary != nil {
+		m.header = m.sum.Header
 		return m.header, nil
 	}
 	var at int64
@@ -187,6 +194,35 @@ func (m *message) fields(s *command.Section, header mimetree.Span) (value, error
 	return v, nil
 }
 
+// asksForCommon says whether a section is header fields that summaries keep.
+func asksForCommon(s *command.Section) bool {
+	return s.Text == command.HeaderFields && len(s.Part) == 0 &&
+		!slices.ContainsFunc(s.Fields, func(name string) bool { return !mimetree.IsCommon(name) })
+}
+
+// kept finds what fields finds, in the fields that a summary keeps.
+func kept(lines string, names []string) string {
+	var b strings.Builder
+	b.Grow(len(lines) + len("\r\n\r\n"))
+	wanted := false
+	line := ""
+	for line = range strings.Lines(lines) {
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, _ := strings.Cut(line, ":")
+			name = strings.TrimRight(name, " \t")
+			wanted = slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
+		}
+		if wanted {
+			b.WriteString(line)
+		}
+	}
+	if wanted && !strings.HasSuffix(line, "\n") {
+		b.WriteString("\r\n") // the header's last line has no end
+	}
+	b.WriteString("\r\n")
+	return b.String()
+}
+
 func (v *value) keep(span mimetree.Span) {
 	if last := len(v.ranges) - 1; last >= 0 && v.ranges[last].End == span.Start {
 		v.ranges[last].End = span.End
@@ -200,11 +236,14 @@ func (v *value) keep(span mimetree.Span) {
 // binary finds a section of BINARY[...] (RFC 3516). Its size is found by decoding
 // it once.
 func (m *message) binary(s *command.Section) (value, error) {
+	if err := m.open(); err != nil {
+		return value{}, err
+	}
 	if len(s.Part) == 0 {
 		v := octets(mimetree.Span{Start: 0, End: m.content.Size()})
 		return m.measure(v, s)
 	}
-	part := m.tree.Find(path(s))
+	part := m.sum.Root.Find(path(s))
 	if part == nil {
 		return value{none: true}, nil
 	}

@@ -69,6 +69,7 @@ func (s *Session) opened(ctx context.Context, c command.Select) error {
 	s.number("UIDVALIDITY", uint64(snap.UIDValidity()))
 	s.number("UIDNEXT", uint64(snap.UIDNext()))
 	s.number("HIGHESTMODSEQ", snap.HighestModSeq())
+	s.w.Status("*", "OK", "MAILBOXID ("+mailboxID(s.sel.box.ObjectID())+")", "mailboxid")
 	if s.enabled.rev2 {
 		s.w.Raw(`* LIST () "/" `)
 		s.w.Mailbox(s.sel.box.Name())

@@ -1,0 +1,204 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"rtls/internal/mimetree"
+	"rtls/internal/testmail"
+	"rtls/store"
+)
+
+// loseIndex removes the index of an account that nobody has open.
+func (s *site) loseIndex() {
+	s.t.Helper()
+	if err := s.account.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, ".rtls")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	var err error
+	if s.account, err = store.Open(s.dir, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// kept returns the summaries of INBOX's messages.
+func (s *site) kept() (list []store.Summary) {
+	s.t.Helper()
+	box := s.box("INBOX")
+	var uids []uint32
+	for at := range box.Snapshot().Len() {
+		uids = append(uids, box.Snapshot().At(at).UID)
+	}
+	err := box.Summaries(context.Background(), uids, func(uid uint32, octets []byte) error {
+		list = append(list, store.Summary{UID: uid, Octets: bytes.Clone(octets)})
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return list
+}
+
+const thunderbirdFields = "From To Cc Bcc Subject Date Message-ID Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To"
+
+// questions are what summaries answer, or help to.
+var questions = []string{
+	"FETCH 1:* (ENVELOPE)",
+	"FETCH 1:* (BODY BODYSTRUCTURE)",
+	"UID FETCH 1:* (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (" + thunderbirdFields + ")])",
+	"FETCH 1:* BODY.PEEK[HEADER.FIELDS (references SUBJECT x-none)]",
+	"FETCH 1:* BODY.PEEK[HEADER.FIELDS (List-Id X-TUID)]",
+	"FETCH 1:* BODY.PEEK[HEADER.FIELDS (To Received)]",
+	"FETCH 1:* BODY.PEEK[HEADER.FIELDS (From To Content-Type)]<20.50>",
+	"FETCH 1:* BODY.PEEK[HEADER.FIELDS.NOT (From To)]",
+	"FETCH 1:* (BODY.PEEK[HEADER] BODY.PEEK[1.MIME] BODY.PEEK[2]<0.100> BODY.PEEK[1.HEADER.FIELDS (From)] BODY.PEEK[TEXT]<5.10>)",
+	"FETCH 1:* (BINARY.SIZE[1] BINARY.PEEK[2]<0.50>)",
+	"FETCH 1:* (EMAILID THREADID)",
+	"FETCH 3,9,40 (ENVELOPE BODY.PEEK[1])",
+	"SEARCH FROM example.com",
+	"SEARCH OR SUBJECT the TO alice NOT CC bob",
+	"SEARCH SENTSINCE 1-Jan-2026 BCC \"\"",
+	"SEARCH HEADER References \"\"",
+	"SEARCH HEADER Received \"\" LARGER 1000",
+	"SEARCH SENTBEFORE 1-Jan-2000 TEXT e",
+	"FETCH 1 (ENVELOPE RFC822.HEADER)",
+}
+
+func (s *site) answers(enable string) []string {
+	c := s.login("")
+	if enable != "" {
+		c.do("ENABLE " + enable)
+	}
+	c.do("EXAMINE INBOX")
+	var all []string
+	for _, q := range questions {
+		c.send("q " + q + "\r\n")
+		var answer strings.Builder
+		for {
+			line := c.line()
+			answer.WriteString(line)
+			if strings.HasPrefix(line, "q ") && strings.HasSuffix(line, " completed\r\n") || strings.HasPrefix(line, "q NO [UNKNOWN-CTE]") {
+				break
+			}
+		}
+		all = append(all, answer.String())
+	}
+	c.do("LOGOUT")
+	return all
+}
+
+// What a client is told does not depend on whether somebody has asked before, nor on
+// what has become of the summaries since.
+func TestSummariesChangeNothing(t *testing.T) {
+	all, err := testmail.All("../../../testdata/mail")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t)
+	for _, m := range all {
+		s.deliver("INBOX", string(m.Raw), store.Meta{})
+		s.sync("INBOX")
+	}
+	for _, enable := range []string{"", "IMAP4rev2"} {
+		put := func(list []store.Summary) {
+			t.Helper()
+			if err := s.box("INBOX").PutSummaries(context.Background(), list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var none []store.Summary
+		for at := range s.box("INBOX").Snapshot().Len() {
+			none = append(none, store.Summary{UID: s.box("INBOX").Snapshot().At(at).UID})
+		}
+		put(none)
+		cold := s.answers(enable)
+		kept := s.kept()
+		if len(kept) < len(all)-2 {
+			t.Fatalf("%d summaries of %d messages are kept", len(kept), len(all))
+		}
+		same := func(what string) {
+			t.Helper()
+			for i, warm := range s.answers(enable) {
+				if warm != cold[i] {
+					t.Errorf("%s, with %s: other answer with summaries that are %s\n%s", questions[i], enable, what, firstDifference(cold[i], warm))
+				}
+			}
+			if again := s.kept(); !slices.EqualFunc(again, kept, func(a, b store.Summary) bool { return a.UID == b.UID && bytes.Equal(a.Octets, b.Octets) }) {
+				t.Errorf("summaries that were %s are not as they were before", what)
+			}
+		}
+		same("there")
+		put(damaged(kept, func(octets []byte) []byte { octets[len(octets)/2]++; return octets }))
+		same("damaged")
+		put(damaged(kept, func(octets []byte) []byte { return octets[:len(octets)/2] }))
+		same("cut off")
+		put(damaged(kept, func(octets []byte) []byte { octets[0]++; return octets }))
+		same("of another version")
+		// Each has that of the message before, which is in order.
+		moved := slices.Clone(kept)
+		for i := range moved {
+			moved[i].Octets = kept[max(i, 1)-1].Octets
+		}
+		put(moved)
+		same("of other messages")
+	}
+}
+
+func damaged(list []store.Summary, f func(octets []byte) []byte) (out []store.Summary) {
+	for _, s := range list {
+		out = append(out, store.Summary{UID: s.UID, Octets: f(bytes.Clone(s.Octets))})
+	}
+	return out
+}
+
+func firstDifference(a, b string) string {
+	i := 0
+	for i < min(len(a), len(b)) && a[i] == b[i] {
+		i++
+	}
+	from := max(0, i-100)
+	return fmt.Sprintf(" got %.300q\nwant %.300q", b[from:], a[from:])
+}
+
+// What summaries say does not come from the messages any more.
+func TestSummariesAreUsed(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(300)
+	c := s.login("INBOX")
+	c.do("FETCH 1:* ENVELOPE")
+	var list []store.Summary
+	for _, kept := range s.kept() {
+		raw := strings.Replace(message(int(kept.UID)), "Bob", "Eve", 1)
+		sum, err := new(mimetree.Summarizer).Summarize(strings.NewReader(raw), int64(len(raw)), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		octets, err := sum.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, store.Summary{UID: kept.UID, Octets: octets})
+	}
+	if err := s.box("INBOX").PutSummaries(context.Background(), list); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{"FETCH 1:* ENVELOPE", "FETCH 1:* BODY.PEEK[HEADER.FIELDS (From Date)]", "FETCH 2:* (FLAGS BODY.PEEK[HEADER.FIELDS (FROM)])"} {
+		if got := strings.Join(c.do(q), "\n"); strings.Contains(got, "Bob") || !strings.Contains(got, "Eve") {
+			t.Errorf("%s reads the messages: %.500s", q, got)
+		}
+	}
+	if got := c.do("SEARCH 290:* FROM Eve"); len(got) != 1 || got[0] != "* SEARCH 290 291 292 293 294 295 296 297 298 299 300" {
+		t.Errorf("SEARCH reads the messages: %q", got)
+	}
+}

@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"rtls/internal/mimetree"
+	"rtls/store"
+)
+
+// summaries are those of the messages that a command looks at. The store has most of
+// them; the others are worked out and handed to it.
+type summaries struct {
+	box  *store.Mailbox
+	log  *slog.Logger
+	tree bool // they have to have the tree
+
+	makers [2]mimetree.Summarizer
+	fresh  []store.Summary // to be handed to the store
+	octets int             // of fresh
+}
+
+func (s *Session) summaries(tree bool) *summaries {
+	return &summaries{box: s.sel.box, log: s.log, tree: tree}
+}
+
+// outcome is a message's summary, or why there is none.
+type outcome struct {
+	*mimetree.Summary
+	err error
+}
+
+const (
+	// summaryBatch is how many messages' summaries are in memory at once.
+	summaryBatch = 128
+	// wholeSize is how large a message may be that is read whole when only its
+	// header was wanted: it comes with the same system call.
+	wholeSize = 32 << 10
+	// What is worked out is written this many messages or octets at a time.
+	freshMessages = 1000
+	freshOctets   = 1 << 20
+)
+
+// of returns the summaries of messages, in their order, which is that of UIDs.
+func (z *summaries) of(ctx context.Context, messages []store.Message) []outcome {
+	found := make([]outcome, len(messages))
+	z.read(ctx, messages, found)
+	var missing []int
+	for i := range found {
+		if found[i].Summary == nil {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) > 0 {
+		z.workOut(ctx, messages, found, missing)
+	}
+	return found
+}
+
+// read finds what the store has. What is of another version, damaged or of another
+// message is as good as absent.
+func (z *summaries) read(ctx context.Context, messages []store.Message, found []outcome) {
+	uids := make([]uint32, len(messages))
+	for i := range messages {
+		uids[i] = messages[i].UID
+	}
+	at := 0
+	err := z.box.Summaries(ctx, uids, func(uid uint32, octets []byte) error {
+		for messages[at].UID < uid {
+			at++
+		}
+		s, err := mimetree.ParseSummary(octets, z.tree)
+		if err == nil && s.Size == messages[at].Size && (s.Root != nil || !z.tree) {
+			found[at].Summary = s
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		z.log.Warn("read summaries", "mailbox", z.box.Name(), "err", err)
+	}
+}
+
+// workOut makes summaries out of the messages themselves.
+func (z *summaries) workOut(ctx context.Context, messages []store.Message, found []outcome, missing []int) {
+	var next atomic.Int64
+	work := func(maker *mimetree.Summarizer) {
+		for {
+			n := int(next.Add(1)) - 1
+			if n >= len(missing) {
+				return
+			}
+			i := missing[n]
+			found[i].Summary, found[i].err = z.make(ctx, maker, messages[i])
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range min(len(z.makers), len(missing), runtime.GOMAXPROCS(0)) - 1 {
+		wg.Go(func() { work(&z.makers[i+1]) }) // waited for below
+	}
+	work(&z.makers[0])
+	wg.Wait()
+	for _, i := range missing {
+		if found[i].err == nil {
+			z.keep(messages[i].UID, found[i].Summary)
+		}
+	}
+	if len(z.fresh) >= freshMessages || z.octets >= freshOctets {
+		z.flush(ctx)
+	}
+}
+
+func (z *summaries) make(ctx context.Context, maker *mimetree.Summarizer, m store.Message) (*mimetree.Summary, error) {
+	content, err := z.box.Open(ctx, m.UID)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	size := content.Size()
+	return maker.Summarize(section(content, mimetree.Span{End: size}), size, z.tree || size <= wholeSize)
+}
+
+func (z *summaries) keep(uid uint32, s *mimetree.Summary) {
+	octets, err := s.AppendBinary(nil)
+	if err != nil {
+		return // too large
+	}
+	z.fresh = append(z.fresh, store.Summary{UID: uid, Octets: octets})
+	z.octets += len(octets)
+}
+
+// flush hands the store what was worked out. Trouble with that costs nothing but time.
+func (z *summaries) flush(ctx context.Context) {
+	if len(z.fresh) == 0 {
+		return
+	}
+	if err := z.box.PutSummaries(ctx, z.fresh); err != nil && ctx.Err() == nil {
+		z.log.Warn("keep summaries", "mailbox", z.box.Name(), "err", err)
+	}
+	z.fresh, z.octets = z.fresh[:0], 0
+}
