@@ -98,7 +98,7 @@ func (d *Delivery) Commit(meta Meta) (Key, error) {
 	}
 	var key Key
 	err := d.a.admit(d.draft.wireSize(), func() (err error) {
-		key, _, err = d.link(meta, d.inCur(meta))
+		key, err = d.link(meta, d.inCur(meta))
 		return err
 	})
 	return key, err
@@ -118,19 +118,35 @@ func (d *Delivery) inCur(meta Meta) bool { return meta.Flags != 0 && !d.a.limite
 
 // link gives the message its final name, in cur/ or new/, and makes the name
 // durable: S2 to S3.
-func (d *Delivery) link(meta Meta, cur bool) (key Key, name string, err error) {
+func (d *Delivery) link(meta Meta, cur bool) (key Key, err error) {
+	key, path, err := d.name(meta, cur)
+	if err != nil {
+		return "", err
+	}
+	if err := d.a.fs.SyncDir(filepath.Dir(path)); err != nil {
+		// The name may or may not survive a crash, and the caller is told that
+		// nothing was delivered: take it back, so that a second try makes one
+		// copy and not two.
+		rerr := d.a.fs.Remove(path)
+		return "", fmt.Errorf("make name of message durable: %w", errors.Join(err, rerr))
+	}
+	return key, nil
+}
+
+// name gives the message its final name, which is not durable yet.
+func (d *Delivery) name(meta Meta, cur bool) (key Key, path string, err error) {
 	sub := "new"
 	if cur {
 		sub = "cur"
 	}
-	dir := filepath.Join(d.dir, sub)
 	for {
 		key = d.a.names.key()
-		name = baseName(key, d.draft.content, meta.Tag, meta.Origin)
+		name := baseName(key, d.draft.content, meta.Tag, meta.Origin)
 		if cur || meta.Flags != 0 {
 			name = string(appendInfo([]byte(name), meta.Flags, d.letters))
 		}
-		err = d.place(meta, filepath.Join(dir, name))
+		path = filepath.Join(d.dir, sub, name)
+		err = d.place(meta, path)
 		if !errors.Is(err, fs.ErrExist) {
 			break
 		}
@@ -141,14 +157,7 @@ func (d *Delivery) link(meta Meta, cur bool) (key Key, name string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("name message: %w", err)
 	}
-	if err := d.a.fs.SyncDir(dir); err != nil {
-		// The name may or may not survive a crash, and the caller is told that
-		// nothing was delivered: take it back, so that a second try makes one
-		// copy and not two.
-		rerr := d.a.fs.Remove(filepath.Join(dir, name))
-		return "", "", fmt.Errorf("make name of message durable: %w", errors.Join(err, rerr))
-	}
-	return key, name, nil
+	return key, path, nil
 }
 
 // Abort forgets the delivery and leaves nothing behind; those that share its
