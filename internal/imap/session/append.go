@@ -32,7 +32,7 @@ func (s *Session) append(ctx context.Context, c *command.Append) error {
 	staged, err := s.stage(ctx, name, c.First, &known)
 	defer func() {
 		for _, m := range staged {
-			if err := m.Abort(); err != nil {
+			if err := m.Delivery.Abort(); err != nil {
 				s.log.Warn("abort delivery", "mailbox", name, "err", err)
 			}
 		}
@@ -40,7 +40,7 @@ func (s *Session) append(ctx context.Context, c *command.Append) error {
 	if err != nil {
 		return err
 	}
-	uids, err := s.commit(ctx, box, staged)
+	uids, err := box.AppendAll(ctx, staged)
 	if err != nil {
 		return err
 	}
@@ -64,14 +64,8 @@ func (s *Session) fits(m command.Message) error {
 	return nil
 }
 
-// staged is a message that is written and not yet visible.
-type staged struct {
-	*store.Delivery
-	meta store.Meta
-}
-
-// stage reads all messages of the command.
-func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, known *keywords) (all []staged, err error) {
+// stage writes all messages of the command; none of them is visible yet.
+func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, known *keywords) (all []store.Pending, err error) {
 	const most = 100 // files are open
 	for next := &m; next != nil; {
 		if err := s.fits(*next); err != nil {
@@ -86,7 +80,7 @@ func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, 
 		}
 		flags, plain, _ := known.split(next.Flags) // the keyword of a tag makes no tag
 		known.add(plain)
-		all = append(all, staged{d, store.Meta{Tag: store.TagNone, Flags: flags, Keywords: plain, Date: next.Date}})
+		all = append(all, store.Pending{Delivery: d, Meta: store.Meta{Tag: store.TagNone, Flags: flags, Keywords: plain, Date: next.Date}})
 		if err := s.receive(d, *next); err != nil {
 			return all, err
 		}
@@ -131,19 +125,6 @@ func (c *counted) Read(p []byte) (int, error) {
 		c.err = err
 	}
 	return n, err
-}
-
-// commit makes the staged messages visible. If one fails, those before it are
-// taken back.
-func (s *Session) commit(ctx context.Context, box *store.Mailbox, all []staged) (uids []uint32, err error) {
-	for _, m := range all {
-		uid, err := box.Append(ctx, m.Delivery, m.meta)
-		if err != nil {
-			return nil, errors.Join(err, box.Expunge(context.WithoutCancel(ctx), uids))
-		}
-		uids = append(uids, uid)
-	}
-	return uids, nil
 }
 
 // copy is COPY, MOVE and their UID forms (RFC 4315, RFC 6851).
