@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,9 +115,11 @@ func fill(dir string, n int) error {
 		return err
 	}
 	message := bytesOf(200)
+	digest := sha256.Sum256(message)
+	bond := sha256.Sum256(append(digest[:], "ne"...)) // as the store binds octets and tag
 	cur := filepath.Join(dir, "Maildir", "cur")
 	for i := range n {
-		name := fmt.Sprintf("1790000000.M%dP1Q%dR%016x.bench,S=%d,W=%d,T=ne:2,S", i%1_000_000, i, i, len(message), len(message))
+		name := fmt.Sprintf("1790000000.M%dP1Q%dR%016x.bench,S=%d,W=%d,T=ne,H=%x:2,S", i%1_000_000, i, i, len(message), len(message), bond[:8])
 		if err := os.WriteFile(filepath.Join(cur, name), message, 0o600); err != nil {
 			return err
 		}
