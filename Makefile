@@ -22,11 +22,11 @@ vet:
 
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.
-PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \ dovecot-sieve
-	getmail6 fetchmail dovecot-core procmail maildrop
+PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
+	getmail6 fetchmail dovecot-core dovecot-sieve procmail maildrop
 
 # These conflict with Postfix; they are unpacked below .peers and run from there.
-PEERS_UNPACKED = exim4-daemon-light opensmtpd dovecot-sieve
+PEERS_UNPACKED = exim4-daemon-light opensmtpd
 
 setup:
 	@./internal/e2e/setup.sh $(PEERS) --unpack $(PEERS_UNPACKED)
