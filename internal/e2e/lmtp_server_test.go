@@ -61,7 +61,7 @@ func TestLMTPShutdownUnderLoad(t *testing.T) {
 		network, addr := "unix", h.socket
 		var also []string
 		if round%2 == 1 {
-			network, addr = "tcp", freePort(t)
+			network, addr = "tcp", freeAddress(t)
 			also = append(also, "tcp:"+addr)
 		}
 		p := h.serve(t, also...)
@@ -142,7 +142,7 @@ func try(m *lmtptest.Client, id string, way int) (ok, more bool) {
 }
 
 // freePort is an address on loopback that nobody listens on.
-func freePort(t *testing.T) string {
+func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
