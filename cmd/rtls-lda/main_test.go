@@ -47,6 +47,12 @@ func TestScript(t *testing.T) {
 			}
 			return os.Mkdir(filepath.Join(env.WorkDir, "var"), 0o700)
 		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("no condition %q", cond)
+			}
+			return os.Geteuid() == 0, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,
 			"stored": stored,
