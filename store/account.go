@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"rtls/store/internal/index"
-	"rtls/store/internal/sqlite"
 	"rtls/store/internal/vfs"
 )
 
@@ -25,6 +23,7 @@ var (
 	ErrMailboxExists = errors.New("mailbox exists already")
 	ErrName          = errors.New("mailbox name is not allowed")
 	ErrPermissions   = errors.New("account is open to group or others")
+	ErrIndexInUse    = errors.New("index is in use by others")
 )
 
 // Options configure an open account. The zero value works.
@@ -48,8 +47,9 @@ type Account struct {
 	log   *slog.Logger
 	quota atomic.Pointer[Quota]
 
-	mu         sync.Mutex // guards what follows
-	ix         index.Index
+	mu         sync.Mutex       // guards what follows
+	ix         index.Index      // nil until it is needed
+	suspect    bool             // the index was found to be damaged, see indexfile.go
 	views      map[string]*view // open mailboxes, by directory
 	watcher    *Watcher         // nil until it is needed
 	ownWatcher bool
@@ -171,40 +171,3 @@ func (a *Account) maildir() string { return filepath.Join(a.dir, "Maildir") }
 
 // private is the directory of what is not a message.
 func (a *Account) private() string { return filepath.Join(a.dir, ".rtls") }
-
-// index opens the index when it is first needed.
-func (a *Account) index(ctx context.Context) (index.Index, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case a.closed:
-		return nil, fs.ErrClosed
-	case a.ix != nil:
-		return a.ix, nil
-	}
-	if err := a.fs.Mkdir(a.private()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("open index: %w", err)
-	}
-	path := filepath.Join(a.private(), "index.db")
-	ix, err := sqlite.Open(ctx, path)
-	if errors.Is(err, sqlite.ErrDamaged) {
-		// It is a cache, apart from UIDs and keywords: put it aside for
-		// somebody to look at, and go on with a new one.
-		a.log.Error("index is damaged, making a new one", "path", path, "err", err)
-		aside := fmt.Sprintf("%s.damaged-%d", path, a.clock().UnixNano())
-		if err := a.fs.Rename(path, aside); err != nil {
-			return nil, fmt.Errorf("put damaged index aside: %w", err)
-		}
-		for _, suffix := range []string{"-wal", "-shm"} {
-			if err := a.fs.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("put damaged index aside: %w", err)
-			}
-		}
-		ix, err = sqlite.Open(ctx, path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open index: %w", err)
-	}
-	a.ix = ix
-	return ix, nil
-}

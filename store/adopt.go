@@ -66,6 +66,14 @@ func (v *view) adoptMoved(s *Snapshot, d *difference, c *change) error {
 		case err != nil:
 			return err
 		}
+		if old := v.at(s, at); f.inNew && !old.inNew {
+			// It may have its name in cur/ as before, where this look did not go.
+			if _, err := v.a.fs.Stat(v.path(false, old.name)); err == nil {
+				d.unsure = true
+				d.twice = append(d.twice, f)
+				continue
+			}
+		}
 		msg := s.message(at)
 		msg.Name, msg.New = f.name, f.inNew
 		c.put = append(c.put, msg)
