@@ -21,6 +21,19 @@ import (
 //     changed, and its last known file name leads nowhere.
 //   - A stamp that is younger than the clock is fine-grained cannot show that a
 //     directory has not changed.
+//
+// Whoever has been told that a message is delivered expects to see it. One in new/
+// is seen by the next scan, always: that directory is kept nearly empty, and listed
+// whenever its stamp is not proof. cur/ can hold a million names, which take a second
+// to list, and each change of our own gives it another stamp. So:
+//
+//   - With up to curFew messages cur/ is listed whenever the stamp is no proof.
+//   - With more, a stamp that is not our doing has it listed at once, unless that
+//     takes more than a fifth of the time: while other programs keep changing it.
+//   - After our own changes it is listed in a twentieth of the time, for what may
+//     have happened within the same tick of the clock, or amid them.
+//   - Nothing waits for more than curWithin, or twice what the listing takes if that
+//     is longer, and who watches the mailbox is told when the wait is over.
 
 // file is a name in a listing.
 type file struct {
@@ -76,37 +89,76 @@ func (v *view) scan(ctx context.Context) error {
 		}
 	}
 	d := v.compare(listed, lookCur)
+	if lookCur {
+		v.look.cur, v.look.own, v.look.curAt, v.look.cost = curStamp, curStamp, now, time.Since(now)
+	}
+	if err := v.act(ctx, d); err != nil {
+		v.look.cur = vfs.Stamp{} // all of it has to be seen again
+		return err
+	}
+	v.look.new, v.look.newAt = newStamp, now
+	if lookCur {
+		v.look.again = d.unsure
+	}
+	return nil
+}
+
+// act brings a difference into the index. It must be called with mu held.
+func (v *view) act(ctx context.Context, d *difference) (err error) {
 	if len(d.missing) > 0 {
 		if d.missing, err = v.confirm(d.missing); err != nil {
 			return err
 		}
 	}
-	if d.any() {
-		if err := v.update(ctx, d); err != nil {
-			return err
-		}
+	if !d.any() {
+		return nil
 	}
-	v.look.new, v.look.newAt = newStamp, now
-	if lookCur {
-		v.look.cur, v.look.curAt = curStamp, now
-		v.look.cost = time.Since(now)
-		v.look.again = d.unsure
-	} else if len(d.added) > 0 {
-		v.look.again = true // they were moved to cur/
-	}
-	return nil
+	return v.update(ctx, d)
 }
 
-// dueCur says whether to list cur/. That takes long in a large mailbox, and each
-// change of our own is a reason to, so it is given a twentieth of the time.
+const (
+	curFew    = 4096
+	curWithin = 10 * time.Second
+)
+
+// dueCur says whether to list cur/, by the rule above.
 func (v *view) dueCur(stamp vfs.Stamp) bool {
-	if v.look.cur == (vfs.Stamp{}) {
+	l := &v.look
+	if l.cur == (vfs.Stamp{}) {
 		return true
 	}
-	if stamp == v.look.cur && v.look.trusted() {
+	if stamp == l.cur && l.trusted() {
 		return false
 	}
-	return time.Since(v.look.curAt) >= 20*v.look.cost
+	if v.snap.Load().Len() <= curFew {
+		return true
+	}
+	wait := 20 * l.cost
+	if stamp != l.own {
+		wait = 4 * l.cost
+	}
+	wait = min(wait, max(curWithin, 2*l.cost))
+	now := time.Now()
+	due := l.curAt.Add(l.cost + wait)
+	if !now.Before(due) {
+		return true
+	}
+	if l.promised.Before(now) || due.Before(l.promised) {
+		l.promised = due
+		time.AfterFunc(due.Sub(now), v.announce) // does no harm to a view that is closed
+	}
+	return false
+}
+
+// ownChange notes the stamp that cur/ got by f, if it had the one that is known.
+func (v *view) ownChange(f func() error) error {
+	before, _ := v.a.fs.Stat(v.sub("cur")) // if that fails, nothing is known
+	err := f()
+	if before.Stamp == v.look.own {
+		after, _ := v.a.fs.Stat(v.sub("cur"))
+		v.look.own = after.Stamp
+	}
+	return err
 }
 
 func (v *view) stamps() (newStamp, curStamp vfs.Stamp, err error) {
@@ -150,8 +202,10 @@ type look struct {
 	new, cur vfs.Stamp     // when they were listed; zero: never, or not whole
 	newAt    time.Time     // by our clock
 	curAt    time.Time     // likewise
+	own      vfs.Stamp     // what cur has become by our own changes
 	cost     time.Duration // of listing cur/
 	again    bool          // something was in motion, cur/ has to be listed again
+	promised time.Time     // when watchers are told that cur/ can be listed again
 }
 
 func (l *look) trusted() bool {

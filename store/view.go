@@ -278,7 +278,7 @@ func (v *view) change(ctx context.Context, f func(tx index.Tx, c *change) error)
 			return err
 		}
 		c = &change{m: v.record}
-		if err := f(tx, c); err != nil {
+		if err := v.ownChange(func() error { return f(tx, c) }); err != nil {
 			return err
 		}
 		return v.write(tx, c)
