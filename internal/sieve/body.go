@@ -20,18 +20,18 @@ type sink interface {
 	end() bool
 }
 
-// body hands the body to a sink in the form that transform asks for (RFC 5173
-// section 5).
-func (c *content) body(ctx context.Context, b bodyTransform, types []string, to sink) error {
+// body hands the body to a sink in the form that a test asks for (RFC 5173 section
+// 5): as it is, or those parts that are wanted.
+func (c *content) body(ctx context.Context, form bodyTransform, want func(*mimetree.Part) bool, to sink) error {
 	tree, err := c.structure(ctx)
 	if err != nil || !c.hasBody {
 		return err
 	}
-	if b == bodyRaw {
+	if form == bodyRaw {
 		_, err := feed(lineEnds(c.section(ctx, mimetree.Span{Start: tree.Header.End, End: c.Size})), to)
 		return err
 	}
-	_, err = c.parts(ctx, tree, func(p *mimetree.Part) bool { return wanted(p, types) }, to)
+	_, err = c.parts(ctx, tree, want, to)
 	return err
 }
 
@@ -143,8 +143,10 @@ func lineEnds(r io.Reader) io.Reader { return &lineEndReader{r: r} }
 
 type lineEndReader struct {
 	r    io.Reader
+	raw  []byte // room to read into
 	cr   bool   // the last octet was a CR
-	held []byte // read, not yet handed out
+	out  []byte // room for what has been read, with its line ends
+	held []byte // the rest of it
 	err  error
 }
 
@@ -153,16 +155,20 @@ func (l *lineEndReader) Read(p []byte) (int, error) {
 		if l.err != nil {
 			return 0, l.err
 		}
-		buf := make([]byte, max(512, len(p)/2))
+		if l.raw == nil {
+			l.raw = make([]byte, 16<<10)
+		}
 		var n int
-		n, l.err = l.r.Read(buf)
-		for _, c := range buf[:n] {
+		n, l.err = l.r.Read(l.raw)
+		l.out = l.out[:0]
+		for _, c := range l.raw[:n] {
 			if c == '\n' && !l.cr {
-				l.held = append(l.held, '\r')
+				l.out = append(l.out, '\r')
 			}
-			l.held = append(l.held, c)
+			l.out = append(l.out, c)
 			l.cr = c == '\r'
 		}
+		l.held = l.out
 	}
 	n := copy(p, l.held)
 	l.held = l.held[n:]
@@ -224,6 +230,8 @@ func (s *bodySink) byOrder() bool {
 }
 
 func (s *bodySink) end() bool {
+	const perText = 4 << 10 // it takes time to get at a text, however short
+	s.work.spend(perText)
 	s.texts++
 	switch {
 	case s.keys.how == matchCount:

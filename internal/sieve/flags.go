@@ -132,6 +132,9 @@ func (s flagSource) values(r *run) (list []string, count int, err error) {
 		return r.flags, len(r.flags), nil
 	}
 	for _, name := range s.variables {
+		if !r.work.spend(len(r.variables[name])) {
+			return nil, 0, nil
+		}
 		list = append(list, flagList(r.variables[name])...)
 	}
 	return list, len(list), nil

@@ -1,12 +1,14 @@
 package sieve
 
+import "strings"
+
 // globStream matches a glob with a text that comes in pieces, in memory that
 // depends on the pattern and the pieces and not on the text.
 type globStream struct {
 	glob    glob
 	work    *budget
 	segment int    // the next that is to be found
-	held    []byte // what may still belong to it
+	held    string // the end of what was fed, as far as it may belong to it
 	failed  bool
 }
 
@@ -15,42 +17,41 @@ func (g *globStream) feed(piece string) {
 	if g.failed {
 		return
 	}
-	g.held = append(g.held, piece...)
 	g.work.spend(len(piece) / 8)
+	rest := g.advance(g.held + piece)
+	g.held = strings.Clone(rest) // it is short, and the piece need not stay
+}
+
+// advance finds segments in text. It returns what later pieces have to be seen
+// together with.
+func (g *globStream) advance(text string) string {
 	last := len(g.glob) - 1
 	for g.segment <= last {
 		s := &g.glob[g.segment]
 		switch {
 		case g.segment == 0:
-			if len(g.held) < len(s.text) {
-				return
+			if len(text) < len(s.text) {
+				return text
 			}
-			if !s.at(string(g.held[:len(s.text)]), g.work) {
+			if !s.at(text, g.work) {
 				g.failed = true
-				return
+				return ""
 			}
-			g.drop(len(s.text))
+			text = text[len(s.text):]
 		case g.segment == last:
-			if extra := len(g.held) - len(s.text); extra > 0 {
-				g.drop(extra)
-			}
-			return
+			return text[max(0, len(text)-len(s.text)):]
 		default:
-			n := s.find(string(g.held), g.work)
+			n := s.find(text, g.work)
 			if n < 0 {
-				if extra := len(g.held) - len(s.text) + 1; extra > 0 {
-					g.drop(extra)
-				}
-				return
+				return text[max(0, min(len(text), len(text)-len(s.text)+1)):]
 			}
-			g.drop(n + len(s.text))
+			text = text[n+len(s.text):]
 		}
 		g.segment++
 	}
-	g.failed = len(g.held) > 0 // there is no star, and the text goes on
+	g.failed = text != "" // there is no star, and the text goes on
+	return ""
 }
-
-func (g *globStream) drop(n int) { g.held = g.held[:copy(g.held, g.held[n:])] }
 
 // settled says whether nothing that may follow changes the result.
 func (g *globStream) settled() bool {
@@ -70,7 +71,7 @@ func (g *globStream) end() bool {
 	case g.segment < last:
 		return g.ends(last)
 	default:
-		return g.glob[last].at(string(g.held), g.work)
+		return g.glob[last].at(g.held, g.work)
 	}
 }
 
@@ -81,5 +82,5 @@ func (g *globStream) ends(last int) bool {
 			return false
 		}
 	}
-	return g.glob[last].at(string(g.held), g.work)
+	return g.glob[last].at(g.held, g.work)
 }

@@ -42,7 +42,7 @@ type field struct {
 type content struct {
 	Message
 	fields  []field
-	read    bool // fields are there
+	named   map[string][]string // the values of fields, nil before the header is read
 	tree    *mimetree.Part
 	hasBody bool // there is an empty line behind the header
 }
@@ -71,7 +71,7 @@ func (r *reader) Read(p []byte) (int, error) {
 // header returns the fields of the header, in their order. Of a header that is
 // longer than maxHeader it returns the start.
 func (c *content) header(ctx context.Context) ([]field, error) {
-	if c.read {
+	if c.named != nil {
 		return c.fields, nil
 	}
 	raw := make([]byte, 0, 4<<10)
@@ -94,7 +94,10 @@ func (c *content) header(ctx context.Context) ([]field, error) {
 			return nil, err
 		}
 	}
-	c.fields, c.read = splitHeader(raw), true
+	c.fields, c.named = splitHeader(raw), make(map[string][]string)
+	for _, f := range c.fields {
+		c.named[f.name] = append(c.named[f.name], f.value)
+	}
 	return c.fields, nil
 }
 
@@ -142,17 +145,10 @@ func splitHeader(raw []byte) []field {
 
 // values returns the raw values of all fields of a name, which is in small letters.
 func (c *content) values(ctx context.Context, name string) ([]string, error) {
-	fields, err := c.header(ctx)
-	if err != nil {
+	if _, err := c.header(ctx); err != nil {
 		return nil, err
 	}
-	var list []string
-	for _, f := range fields {
-		if f.name == name {
-			list = append(list, f.value)
-		}
-	}
-	return list, nil
+	return c.named[name], nil
 }
 
 // structure returns the tree of the message's parts.

@@ -17,6 +17,7 @@ const (
 	maxName      = 64       // letters of a variable's name
 	maxVariable  = 16 << 10 // octets of a variable's value; more is cut off
 	maxExpanded  = 64 << 10 // octets of a string with variables; more is cut off
+	maxList      = 4 << 20  // octets of a list of strings with variables
 	maxActions   = 64       // that deliver the message
 	maxMailbox   = 1024     // octets of a mailbox name
 

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"rtls/internal/mimetree"
 )
 
 // test is a test that can be run.
@@ -148,21 +150,20 @@ func words(list []string) []string {
 	return all
 }
 
-// headerSource is the test header. A name that is there twice counts once.
+// headerSource is the test header.
 type headerSource struct{ names []text }
 
 func (s headerSource) values(r *run) (list []string, count int, err error) {
-	for i, name := range s.names {
+	for _, name := range s.names {
 		raw, err := r.content.values(r.ctx, lower(r.expand(name)))
 		if err != nil {
 			return nil, 0, err
 		}
 		for _, value := range raw {
-			r.work.spend(len(value))
+			if !r.work.spend(len(value)) {
+				return nil, 0, nil
+			}
 			list = append(list, decodeValue(value))
-		}
-		if !r.work.spend(i) {
-			break
 		}
 	}
 	return list, len(list), nil
@@ -226,7 +227,8 @@ func (t *bodyTest) eval(r *run) (bool, error) {
 	}
 	keys := t.prepare(r.expandAll(t.keys), &r.work)
 	sink := &bodySink{keys: &keys, work: &r.work}
-	if err := r.content.body(r.ctx, t.form, types, sink); err != nil {
+	want := func(p *mimetree.Part) bool { return r.work.spend(len(types)) && wanted(p, types) }
+	if err := r.content.body(r.ctx, t.form, want, sink); err != nil {
 		return false, err
 	}
 	r.saw("%d texts", sink.texts)

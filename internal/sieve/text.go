@@ -48,30 +48,32 @@ func (c *compiler) text(l literal) (text, error) {
 func splitVariables(at place, s string) ([]part, error) {
 	var parts []part
 	done := 0
-	for i := 0; i < len(s); {
+	for i := 0; ; {
 		start := strings.Index(s[i:], "${")
 		if start < 0 {
 			break
 		}
 		start += i
-		end := strings.IndexByte(s[start:], '}')
-		if end < 0 {
-			break
+		i = start + 2
+		for i < len(s) && (isWord(s[i]) || s[i] == '.') {
+			i++
 		}
-		end += start
-		ref, ok, err := readReference(at, s[start+2:end])
+		if i == len(s) || s[i] != '}' {
+			continue
+		}
+		ref, ok, err := readReference(at, s[start+2:i])
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
-			i = start + 2
 			continue
 		}
 		if start > done {
 			parts = append(parts, part{text: s[done:start]})
 		}
 		parts = append(parts, ref)
-		i, done = end+1, end+1
+		i++
+		done = i
 	}
 	if parts != nil && done < len(s) {
 		parts = append(parts, part{text: s[done:]})
@@ -138,24 +140,37 @@ func decodeCharacters(l literal) (string, error) {
 	}
 }
 
+const (
+	hexDigits = "0123456789abcdefABCDEF"
+	blanks    = " \t\r\n"
+)
+
 // decodeSequence decodes the sequence that s starts with. It returns its length,
 // 0 if there is none.
 func decodeSequence(at place, s string) (decoded string, n int, err error) {
-	body, _, ok := strings.Cut(s[2:], "}")
-	kind, digits, colon := strings.Cut(body, ":")
-	kind = strings.ToLower(kind)
-	if !ok || !colon || kind != "hex" && kind != "unicode" {
+	kind := ""
+	for _, k := range []string{"hex", "unicode"} {
+		if n = len("${") + len(k) + len(":"); len(s) > n && strings.EqualFold(s[2:n], k+":") {
+			kind = k
+			break
+		}
+	}
+	if kind == "" {
 		return "", 0, nil
 	}
-	words := strings.FieldsFunc(digits, func(r rune) bool { return strings.ContainsRune(" \t\r\n", r) })
+	digits := s[n:]
+	end := len(digits) - len(strings.TrimLeft(digits, hexDigits+blanks))
+	words := strings.FieldsFunc(digits[:end], func(r rune) bool { return strings.ContainsRune(blanks, r) })
+	if len(words) == 0 || end == len(digits) || digits[end] != '}' {
+		return "", 0, nil
+	}
 	var b strings.Builder
-	var outside string
+	outside := ""
 	for _, word := range words {
-		if strings.Trim(word, "0123456789abcdefABCDEF") != "" || kind == "hex" && len(word) > 2 {
-			return "", 0, nil
-		}
 		v, err := strconv.ParseUint(word, 16, 32)
 		switch {
+		case kind == "hex" && len(word) > 2:
+			return "", 0, nil
 		case kind == "hex":
 			b.WriteByte(byte(v))
 		case err != nil, v > utf8.MaxRune, 0xd800 <= v && v <= 0xdfff:
@@ -164,13 +179,10 @@ func decodeSequence(at place, s string) (decoded string, n int, err error) {
 			b.WriteRune(rune(v))
 		}
 	}
-	if len(words) == 0 {
-		return "", 0, nil
-	}
 	if outside != "" {
-		return "", 0, at.errorf("${unicode:%s} is no character: they go from 0 to D7FF and from E000 to 10FFFF", outside)
+		return "", 0, at.errorf("${unicode:%s} is no character: they go from 0 to D7FF and from E000 to 10FFFF", oneLine(outside, 40))
 	}
-	return b.String(), 2 + len(body) + 1, nil
+	return b.String(), n + end + 1, nil
 }
 
 // expand is the text with the values that variables have now, cut off behind
@@ -198,10 +210,17 @@ func (r *run) expand(t text) string {
 	return s
 }
 
+// expandAll expands a list. One that comes to more than maxList octets uses up all
+// the work that is left.
 func (r *run) expandAll(list []text) []string {
 	all := make([]string, len(list))
+	total := 0
 	for i, t := range list {
 		all[i] = r.expand(t)
+		if total += len(all[i]); total > maxList {
+			r.work = -1
+			return all[:i]
+		}
 	}
 	return all
 }

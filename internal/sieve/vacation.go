@@ -179,7 +179,7 @@ func (c *vacationCommand) silent(r *run, answer Vacation) (string, error) {
 		return "the sender's address cannot be read", nil
 	case len(answer.From) == 0:
 		return "there is no address to answer from", nil
-	case slices.Contains(own, ownForm(to, r.env.Delimiter)):
+	case own[ownForm(to, r.env.Delimiter)]:
 		return "the sender is the user", nil
 	case robot(to.Mailbox):
 		return "the sender is a program", nil
@@ -198,7 +198,7 @@ func (c *vacationCommand) silent(r *run, answer Vacation) (string, error) {
 			continue
 		}
 		if slices.ContainsFunc(addresses(f.value), func(a mimetree.Address) bool {
-			return slices.Contains(own, ownForm(a, r.env.Delimiter))
+			return own[ownForm(a, r.env.Delimiter)]
 		}) {
 			return "", nil
 		}
@@ -211,13 +211,13 @@ func (c *vacationCommand) silent(r *run, answer Vacation) (string, error) {
 var recipientFields = []string{"to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc"}
 
 // ownAddresses are the user's, as ownForm has them.
-func (c *vacationCommand) ownAddresses(r *run) []string {
+func (c *vacationCommand) ownAddresses(r *run) map[string]bool {
 	list := append([]string{r.env.Owner, r.content.Recipient}, r.env.Addresses...)
 	list = append(list, r.expandAll(c.addresses)...)
-	var own []string
+	own := make(map[string]bool)
 	for _, s := range list {
 		for _, a := range addresses(s) {
-			own = append(own, ownForm(a, r.env.Delimiter))
+			own[ownForm(a, r.env.Delimiter)] = true
 		}
 	}
 	return own
