@@ -21,9 +21,12 @@ func TestConformanceD(t *testing.T) {
 		{"D01_tag_survives_changes", d01},
 		{"D02_tag_survives_foreign_tools", d02},
 		{"D03_lost_metadata_is_unknown", d03},
+		{"D04_altered_message_is_unknown", d04},
 		{"D06_open_to_others", d06},
+		{"D07_no_message_without_its_tag", d07},
 		{"D08_append_forges_nothing", d08},
 		{"D09_copy_and_move_keep_the_tag", d09},
+		{"D10_tag_survives_export_and_import", d10},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.test(t, p) })
 	}
