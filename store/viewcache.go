@@ -41,7 +41,8 @@ const (
 	cachePercent = 5
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli makes its table when it is first wanted: deliveries do not.
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 func (v *view) cachePath() string {
 	return filepath.Join(v.a.private(), "views", v.id.object)
@@ -76,7 +77,7 @@ func (v *view) writeCache(s *Snapshot, id string) error {
 		return err
 	}
 	defer t.Close()
-	sum := crc32.New(castagnoli)
+	sum := crc32.New(castagnoli())
 	buffered := bufio.NewWriterSize(t, 256<<10)
 	w := &packer{w: io.MultiWriter(buffered, sum)}
 	w.pack(s, id)
@@ -222,7 +223,7 @@ func readView(raw *io.SectionReader, m index.Mailbox) (*Snapshot, error) {
 	if size < 0 {
 		return nil, errView
 	}
-	sum := crc32.New(castagnoli)
+	sum := crc32.New(castagnoli())
 	body := bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(raw, 0, size), sum), 256<<10)
 	u := &unpacker{r: body, left: size}
 	s := u.unpack(m)

@@ -14,7 +14,7 @@ var ErrSummary = errors.New("octets are no summary of a message")
 func ParseSummary(octets []byte, tree bool) (*Summary, error) {
 	n := len(octets) - checksumLen
 	if n < 1 || octets[0] != summaryVersion ||
-		crc32.Checksum(octets[:n], castagnoli) != binary.LittleEndian.Uint32(octets[n:]) {
+		crc32.Checksum(octets[:n], castagnoli()) != binary.LittleEndian.Uint32(octets[n:]) {
 		return nil, ErrSummary
 	}
 	d := &decoder{rest: string(octets[1:n])}
