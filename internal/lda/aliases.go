@@ -181,7 +181,14 @@ func parseAlias(path string, line int, text string) (alias, error) {
 	if len(parts) < 2 {
 		return alias{}, bad("an alias is written as name: target, target")
 	}
-	local, domain := SplitAddress(strings.TrimSpace(parts[0]))
+	name := strings.TrimSpace(parts[0])
+	if err := CheckAddress(name); err != nil {
+		return alias{}, bad("alias %s: %v", name, err)
+	}
+	local, domain := SplitAddress(name)
+	if strings.ContainsAny(domain, `"\ @`) {
+		return alias{}, bad("alias %s: %q is not a domain", name, domain)
+	}
 	e := alias{name: local, line: line}
 	if domain != "" {
 		e.name += "@" + domain

@@ -1,0 +1,90 @@
+package lda
+
+import (
+	"context"
+	"crypto/sha256"
+	"hash"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+
+	"rtls/store"
+)
+
+// hashed is a delivery that keeps nothing but a digest and the first octets.
+type hashed struct {
+	first []byte
+	n     int64
+	sum   hash.Hash
+	once  string
+}
+
+func (h *hashed) Write(p []byte) (int, error) {
+	if len(h.first) < 4<<10 {
+		h.first = append(h.first, p[:min(len(p), 4<<10)]...)
+	}
+	h.n += int64(len(p))
+	return h.sum.Write(p)
+}
+
+func (h *hashed) Commit(meta store.Meta) (store.Key, error) {
+	h.once = meta.Once
+	return "k", nil
+}
+
+func (h *hashed) Close() error { return nil }
+
+// A line of 100 MB goes through as it is, and through 16 MB of memory.
+func TestHugeLine(t *testing.T) {
+	const line = 100 << 20
+	for name, head := range map[string]string{
+		"body":            "Received: by a id Q1; x\nSubject: x\n\n",
+		"header":          "Received: by a id Q1; x\nTo: y\nSubject: ",
+		"nothing but it":  "",
+		"mixed line ends": "Received: by a id Q1; x\r\nSubject: x\n\r\n\x00\r\r\n",
+	} {
+		h := &hashed{sum: sha256.New()}
+		a, _ := newAgent(t, func(c *Config) { c.DeliverOnce = true })
+		a.open = func(context.Context, User, string, bool, delivery) (delivery, error) { return h, nil }
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		results := a.Deliver(t.Context(), Envelope{Protocol: "LMTP"}, []Recipient{{Address: "u1", User: "u1"}},
+			io.MultiReader(strings.NewReader(head), &repeat{left: line}))
+		runtime.ReadMemStats(&after)
+		if results[0] != nil {
+			t.Fatal(results)
+		}
+		trace := strings.Index(string(h.first), " +0100")
+		trace += strings.IndexByte(string(h.first[trace:]), '\n') + 1
+		want := sha256.New()
+		want.Write(h.first[:trace])
+		if _, err := io.Copy(want, io.MultiReader(strings.NewReader(head), &repeat{left: line})); err != nil {
+			t.Fatal(err)
+		}
+		if h.n != int64(trace+len(head))+line || string(h.sum.Sum(nil)) != string(want.Sum(nil)) {
+			t.Errorf("%s: %d octets, trace of %d:\n%s", name, h.n, trace, h.first[:min(len(h.first), 600)])
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+			t.Errorf("%s: %d octets were allocated", name, took)
+		}
+		if (h.once != "") != (head != "") {
+			t.Errorf("%s: %q", name, h.once)
+		}
+	}
+}
+
+// repeat reads as one letter many times.
+type repeat struct{ left int }
+
+func (r *repeat) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(p), r.left)
+	for i := range n {
+		p[i] = 'x'
+	}
+	r.left -= n
+	return n, nil
+}
