@@ -36,7 +36,7 @@ const (
 var ErrTooLarge = errors.New("summary of the message is too large")
 
 // castagnoli makes its table when it is first wanted: a process that delivers one
-// message has no use for it, and it is a tenth of its start.
+// message has no use for it, and it is a twentieth of its start.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 const (

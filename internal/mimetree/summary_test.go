@@ -189,7 +189,7 @@ func FuzzParseSummary(f *testing.F) {
 		f.Add(octets[:len(octets)-checksumLen])
 	}
 	f.Fuzz(func(t *testing.T, octets []byte) {
-		octets = binary.LittleEndian.AppendUint32(bytes.Clone(octets), crc32.Checksum(octets, castagnoli))
+		octets = binary.LittleEndian.AppendUint32(bytes.Clone(octets), crc32.Checksum(octets, castagnoli()))
 		s, err := ParseSummary(octets, true)
 		if err != nil {
 			return
