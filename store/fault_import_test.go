@@ -60,7 +60,7 @@ func importOperation(into map[string]string, run func(context.Context, *Account)
 func importMbox() operation {
 	var mbox strings.Builder
 	into := make(map[string]string)
-	for i := range 3 {
+	for i := range 2 {
 		subject := fmt.Sprintf("mbox %d", i)
 		into[subject] = inbox
 		mbox.WriteString("From bob@example.com Mon Jan  2 15:04:05 2006\nStatus: RO\nX-Keywords: work\n")
@@ -71,15 +71,15 @@ func importMbox() operation {
 	})
 }
 
+// importMaildir imports the Maildir of another account, which has a folder.
 func importMaildir(t *testing.T) operation {
-	source := filepath.Join(dovecotAccount(t, map[string]string{
-		"cur/1.a,T=re:2,SA": body("first"), "new/2.b,T=re": body("second"), "dovecot-keywords": "0 work\n",
-		".Sub/cur/3.c,T=re:2,Fa": body("third"), ".Sub/new/": "", ".Sub/tmp/": "",
-	}), "Maildir")
-	return importOperation(map[string]string{"first": inbox, "second": inbox, "third": "Sub"},
-		func(ctx context.Context, a *Account) (int, error) {
-			return a.ImportMaildir(ctx, inbox, source, nil)
-		})
+	other := newTestAccount(t)
+	for subject, mailbox := range map[string]*Mailbox{"first": openMailbox(t, other, inbox), "second": makeMailbox(t, other, "Sub")} {
+		appendText(t, mailbox, body(subject), Meta{Tag: TagRequire, Origin: OriginESMTP, Flags: Seen, Keywords: []string{"work"}})
+	}
+	return importOperation(map[string]string{"first": inbox, "second": "Sub"}, func(ctx context.Context, a *Account) (int, error) {
+		return a.ImportMaildir(ctx, inbox, other.maildir(), nil)
+	})
 }
 
 // exportMaildir exports to a directory of its own each time. An export that was cut

@@ -144,7 +144,7 @@ func walkKills(t *testing.T, op operation, full bool) {
 	points := killPoints(t, op, duplicate(t, from))
 	first, stride := 0, 1
 	if !full && len(points) > 40 {
-		stride = len(points) / 10
+		stride = len(points) / 8
 		first = rand.IntN(stride)
 	}
 	tried, killed, acknowledged := 0, 0, 0
