@@ -118,21 +118,16 @@ func (s addressSource) values(r *run) (list []string, count int, err error) {
 		if !slices.Contains(addressFields, name) {
 			continue
 		}
-		raw, err := r.content.values(r.ctx, name)
-		if err != nil {
+		found, err := r.content.addresses(r.ctx, name)
+		if err != nil || !r.work.spend(perValue*(len(found)+1)) {
 			return nil, 0, err
 		}
-		for _, value := range raw {
-			if !r.work.spend(len(value)) {
-				return nil, 0, nil
-			}
-			for _, a := range addresses(value) {
-				count++
-				if v, ok := s.part.of(a, r.env.Delimiter); ok {
-					list = append(list, v)
-				}
+		for _, a := range found {
+			if v, ok := s.part.of(a, r.env.Delimiter); ok {
+				list = append(list, v)
 			}
 		}
+		count += len(found)
 	}
 	return list, count, nil
 }
@@ -169,6 +164,9 @@ func (s envelopeSource) values(r *run) (list []string, count int, err error) {
 			path = r.content.Recipient
 		default:
 			return nil, 0, t.at.errorf(`the envelope has no part %q: it can be "from" or "to"`, name)
+		}
+		if !r.work.spend(perValue + len(path)) {
+			return nil, 0, nil
 		}
 		a, ok := pathAddress(path)
 		if !ok {

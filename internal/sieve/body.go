@@ -230,7 +230,7 @@ func (s *bodySink) byOrder() bool {
 }
 
 func (s *bodySink) end() bool {
-	const perText = 4 << 10 // it takes time to get at a text, however short
+	const perText = 16 << 10 // it takes time to get at a text, however short
 	s.work.spend(perText)
 	s.texts++
 	switch {

@@ -131,8 +131,9 @@ func (s flagSource) values(r *run) (list []string, count int, err error) {
 	if s.variables == nil {
 		return r.flags, len(r.flags), nil
 	}
+	const perOctet = 32 // a flag may be one, and is compared with all others
 	for _, name := range s.variables {
-		if !r.work.spend(len(r.variables[name])) {
+		if !r.work.spend(perOctet * len(r.variables[name])) {
 			return nil, 0, nil
 		}
 		list = append(list, flagList(r.variables[name])...)

@@ -133,7 +133,9 @@ type keys struct {
 func (m matcher) prepare(list []string, work *budget) keys {
 	k := keys{matcher: m}
 	for _, s := range list {
-		work.spend(len(s))
+		if !work.spend(len(s)) {
+			break
+		}
 		s = m.comparator.key(s)
 		k.folded = append(k.folded, s)
 		switch m.how {
@@ -149,7 +151,9 @@ func (m matcher) prepare(list []string, work *budget) keys {
 // match says whether a value matches a key. For :matches it returns what the
 // wildcards stand for as well, behind the whole value.
 func (k *keys) match(value string, work *budget) (matched []string, ok bool) {
-	work.spend(len(value))
+	if !work.spend(len(value)) {
+		return nil, false
+	}
 	folded := k.comparator.key(value)
 	for i, key := range k.folded {
 		if !work.spend(16) {

@@ -43,6 +43,8 @@ type content struct {
 	Message
 	fields  []field
 	named   map[string][]string // the values of fields, nil before the header is read
+	decoded map[string][]string // the same without encoding, for those that were asked for
+	parsed  map[string][]mimetree.Address
 	tree    *mimetree.Part
 	hasBody bool // there is an empty line behind the header
 }
@@ -95,6 +97,7 @@ func (c *content) header(ctx context.Context) ([]field, error) {
 		}
 	}
 	c.fields, c.named = splitHeader(raw), make(map[string][]string)
+	c.decoded, c.parsed = make(map[string][]string), make(map[string][]mimetree.Address)
 	for _, f := range c.fields {
 		c.named[f.name] = append(c.named[f.name], f.value)
 	}
@@ -149,6 +152,40 @@ func (c *content) values(ctx context.Context, name string) ([]string, error) {
 		return nil, err
 	}
 	return c.named[name], nil
+}
+
+// texts returns the values of all fields of a name, decoded.
+func (c *content) texts(ctx context.Context, name string) ([]string, error) {
+	if list, ok := c.decoded[name]; ok {
+		return list, nil
+	}
+	raw, err := c.values(ctx, name)
+	if err != nil || len(raw) == 0 {
+		return nil, err
+	}
+	list := make([]string, len(raw))
+	for i, value := range raw {
+		list[i] = decodeValue(value)
+	}
+	c.decoded[name] = list
+	return list, nil
+}
+
+// addresses returns the addresses in all fields of a name.
+func (c *content) addresses(ctx context.Context, name string) ([]mimetree.Address, error) {
+	if list, ok := c.parsed[name]; ok {
+		return list, nil
+	}
+	raw, err := c.values(ctx, name)
+	if err != nil || len(raw) == 0 {
+		return nil, err
+	}
+	var list []mimetree.Address
+	for _, value := range raw {
+		list = append(list, addresses(value)...)
+	}
+	c.parsed[name] = list
+	return list, nil
 }
 
 // structure returns the tree of the message's parts.

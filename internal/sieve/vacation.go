@@ -193,13 +193,12 @@ func (c *vacationCommand) silent(r *run, answer Vacation) (string, error) {
 			return "the message has a field " + f.name + ": it is automatic or of a list", nil
 		}
 	}
-	for _, f := range fields {
-		if !slices.Contains(recipientFields, f.name) || !r.work.spend(len(f.value)) {
-			continue
+	for _, name := range recipientFields {
+		found, err := r.content.addresses(r.ctx, name)
+		if err != nil {
+			return "", err
 		}
-		if slices.ContainsFunc(addresses(f.value), func(a mimetree.Address) bool {
-			return own[ownForm(a, r.env.Delimiter)]
-		}) {
+		if slices.ContainsFunc(found, func(a mimetree.Address) bool { return own[ownForm(a, r.env.Delimiter)] }) {
 			return "", nil
 		}
 	}
