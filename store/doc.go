@@ -16,8 +16,10 @@
 //	  .rtls/
 //	    index.db               SQLite: UIDs, change numbers, keywords, counters
 //	    index.db-lock          who holds it changes the index
+//	    index.db-users         who shares it has the index open
 //	    views/                 packed views, see viewcache.go: they can go at any time
 //	    once/                  traces of deliveries that can come again, see once.go
+//	    aside/                 what Repair found in cur/ and new/ and is no message
 //	    trash/                 deleted mailboxes, for the moment that it takes to remove them
 //
 // Every byte of every message is in the Maildir, and so are its flags, its size and

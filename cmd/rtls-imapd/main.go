@@ -34,6 +34,8 @@ func run(ctx context.Context, env cli.Env) error {
 		return say(env.Stdout, name+" "+cli.Version()+"\n")
 	case modeUserAdd:
 		return addUser(ctx, env, o)
+	case modeStore:
+		return mendStore(ctx, env, o)
 	case modeCheckConfig:
 		return checkConfig(env, o)
 	}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"rtls/internal/auth"
+	"rtls/internal/cli"
+	"rtls/internal/config"
+	"rtls/store"
+)
+
+// storeActions are what store can be told to do.
+var storeActions = []string{"check", "repair", "rebuild"}
+
+// readStoreCommand reads what stands behind store.
+func (o *options) readStoreCommand(words []string) error {
+	const form = "write store check ACCOUNT, store repair ACCOUNT or store rebuild ACCOUNT"
+	if len(words) == 0 {
+		return errors.New("what to do with the store? " + form)
+	}
+	o.mode, o.action = modeStore, words[0]
+	known := false
+	for _, action := range storeActions {
+		known = known || action == o.action
+	}
+	switch {
+	case !known:
+		return fmt.Errorf("there is no command %q; "+form, "store "+o.action)
+	case len(words) == 1:
+		return errors.New("which account? " + form)
+	case len(words) > 2:
+		return fmt.Errorf("one account at a time, not %s", strings.Join(words[1:], ", "))
+	}
+	if o.user = words[1]; isPath(o.user) {
+		return nil
+	}
+	return auth.ValidName(o.user)
+}
+
+// isPath tells the directory of an account from the name of a user, which has no
+// slash.
+func isPath(account string) bool { return strings.ContainsRune(account, '/') }
+
+// mendStore checks, repairs or rebuilds an account.
+func mendStore(ctx context.Context, env cli.Env, o *options) error {
+	a, err := openForRepair(env, o)
+	if err != nil {
+		return err
+	}
+	out := newReport(env, o)
+	opt := store.CheckOptions{Found: out.found, Progress: out.progress}
+	switch o.action {
+	case "check":
+		err = a.Check(ctx, opt)
+	case "repair":
+		err = a.Repair(ctx, opt)
+	case "rebuild":
+		err = a.Rebuild(ctx, opt)
+	}
+	err = errors.Join(err, a.Close(), out.end(err))
+	switch {
+	case errors.Is(err, store.ErrIndexInUse):
+		return cli.Errorf(cli.TempFail, "%w", err)
+	case err != nil:
+		return cli.Errorf(cli.TempFail, "%w", err).WithHint("what has been done stays; run it again when the cause is gone")
+	case out.left == 0:
+		return nil
+	case o.action == "check":
+		return cli.Errorf(cli.DataErr, "%s has problems", o.user).WithHint("%s store repair %s does what stands behind each", name, o.user)
+	}
+	return cli.Errorf(cli.DataErr, "%s has problems that are left", o.user)
+}
+
+// openForRepair opens the account that the command line names. It is for nobody but
+// its owner: files that root makes in it, a server without root's rights cannot use.
+func openForRepair(env cli.Env, o *options) (*store.Account, error) {
+	dir := o.user
+	hostname := ""
+	if !isPath(o.user) {
+		f, err := loadConfig(o, (*config.File).CheckStore)
+		if err != nil {
+			return nil, err
+		}
+		r, ok, err := auth.NewDirectory(f.Store).Lookup(o.user)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, cli.Errorf(cli.Config, "%w", err)
+		}
+		if !ok {
+			return nil, cli.Errorf(cli.NoUser, "there is no user %s", o.user).
+				WithHint("an account whose user is gone is named by its directory, as in %s", filepath.Join(f.Store.Root, o.user))
+		}
+		dir, hostname = r.Dir, f.Hostname
+	}
+	info, err := os.Stat(dir)
+	if err == nil {
+		if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+			return nil, cli.Errorf(cli.NoPerm, "%s belongs to user %d", dir, owner).
+				WithHint("run it as that user: setpriv --reuid=%d --clear-groups %s ...", owner, name)
+		}
+	}
+	logger := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	a, err := store.Open(dir, &store.Options{Hostname: hostname, Logger: logger})
+	switch {
+	case errors.Is(err, store.ErrNoAccount):
+		return nil, cli.Errorf(cli.NoUser, "%w", err)
+	case errors.Is(err, store.ErrPermissions):
+		return nil, cli.Errorf(cli.NoPerm, "%w", err)
+	}
+	return a, err
+}
+
+// report writes what is found and done, and how far it has come.
+type report struct {
+	w        io.Writer
+	terminal io.Writer // nil if there is none to draw on
+	action   string
+	account  string
+	json     bool
+	drawn    string
+	count    int
+	left     int
+}
+
+func newReport(env cli.Env, o *options) *report {
+	r := &report{w: env.Stdout, action: o.action, account: o.user, json: o.json}
+	if f, ok := env.Stderr.(*os.File); ok && !o.quiet && term.IsTerminal(int(f.Fd())) {
+		r.terminal = f
+	}
+	return r
+}
+
+func (r *report) progress(done, total int) {
+	if r.terminal == nil || total == 0 {
+		return
+	}
+	unit := "messages"
+	if r.action == "rebuild" {
+		unit = "mailboxes"
+	}
+	const width = 30
+	filled := width * done / total
+	line := fmt.Sprintf("[%s%s] %d of %d %s", strings.Repeat("#", filled), strings.Repeat("-", width-filled), done, total, unit)
+	if line != r.drawn {
+		fmt.Fprintf(r.terminal, "\r%s\x1b[K", line)
+		r.drawn = line
+	}
+}
+
+// clear takes the progress away, for a line of text.
+func (r *report) clear() {
+	if r.drawn != "" {
+		fmt.Fprint(r.terminal, "\r\x1b[K")
+		r.drawn = ""
+	}
+}
+
+func (r *report) found(f store.Finding) error {
+	r.clear()
+	r.count++
+	if !f.Fixed {
+		r.left++
+	}
+	if r.json {
+		return json.NewEncoder(r.w).Encode(f)
+	}
+	line := f.Path + ": " + f.Text
+	switch {
+	case f.Fixed:
+		line += "; done: " + f.Repair
+	case f.Repair != "":
+		line += "; repair: " + f.Repair
+	}
+	return say(r.w, cli.Printable(line)+"\n")
+}
+
+// end writes the summary, unless err has cut the rest off.
+func (r *report) end(err error) error {
+	r.clear()
+	if err != nil {
+		return nil
+	}
+	if r.json {
+		return json.NewEncoder(r.w).Encode(map[string]int{"findings": r.count, "left": r.left})
+	}
+	text := "nothing is wrong"
+	switch {
+	case r.action == "rebuild":
+		text = "the index is new; the old one is in .rtls/"
+	case r.count > 0 && r.action == "check":
+		text = fmt.Sprintf("found %d", r.count)
+	case r.count > 0:
+		text = fmt.Sprintf("found %d, repaired %d", r.count, r.count-r.left)
+	}
+	return say(r.w, fmt.Sprintf("%s: %s\n", cli.Printable(r.account), text))
+}
