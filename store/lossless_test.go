@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"rtls/store/internal/index"
@@ -38,11 +40,8 @@ func plainTexts(t *testing.T, dir string) (texts []string) {
 
 // listedTexts are the contents of INBOX's messages, in order. The files have no bare
 // line feeds, so that they are what is on the wire.
-func listedTexts(t *testing.T, dir string) (texts []string, err error) {
+func listedTexts(t *testing.T, a *Account) (texts []string, err error) {
 	t.Helper()
-	a, err := Open(dir, nil)
-	must(t, err)
-	defer a.Close()
 	m, err := a.Mailbox(t.Context(), inbox)
 	if err != nil {
 		return nil, err
@@ -51,21 +50,25 @@ func listedTexts(t *testing.T, dir string) (texts []string, err error) {
 	if _, err := m.Sync(t.Context()); err != nil {
 		return nil, err
 	}
-	// What is not there is listed until that is sure.
-	s := syncUntil(t, m, "all messages can be read", func(s *Snapshot) bool {
+	// What is not there is listed until that is sure; for ever, if the index has a
+	// name for it that no file can have.
+	syncUntil(t, m, "all messages can be read", func(s *Snapshot) bool {
+		texts = nil
 		for i := range s.Len() {
 			c, err := m.Open(t.Context(), s.At(i).UID)
-			if errors.Is(err, ErrNoMessage) {
+			switch {
+			case errors.Is(err, ErrNoMessage):
 				return false
+			case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
+				continue
 			}
 			must(t, err)
-			must(t, c.Close())
+			raw, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+			must(t, errors.Join(err, c.Close()))
+			texts = append(texts, string(raw))
 		}
 		return true
 	})
-	for i := range s.Len() {
-		texts = append(texts, content(t, m, s.At(i).UID))
-	}
 	slices.Sort(texts)
 	return texts, nil
 }
@@ -90,7 +93,10 @@ func FuzzForeignNames(f *testing.F) {
 		want := plainTexts(t, a.dir)
 		check := func(when string) {
 			t.Helper()
-			if got, err := listedTexts(t, a.dir); err != nil || !slices.Equal(got, want) {
+			again, err := Open(a.dir, nil)
+			must(t, err)
+			defer again.Close()
+			if got, err := listedTexts(t, again); err != nil || !slices.Equal(got, want) {
 				t.Fatalf("%s %q is listed, %v; there is %q", when, got, err, want)
 			}
 		}
@@ -191,8 +197,9 @@ func damageAccount(f *testing.F) (dir string, db []byte) {
 	return dir, db
 }
 
-// An index with some octets overwritten is found damaged, or makes no difference to
-// which messages there are. One that is found damaged can be removed.
+// An index with some octets overwritten makes no difference to which messages there
+// are. Where damage shows late, there is an error before the index is made anew. What
+// looks like an index of another program is refused, until somebody removes it.
 func FuzzDamagedIndex(f *testing.F) {
 	dir, db := damageAccount(f)
 	for page := 0; page < len(db); page += 4096 {
@@ -211,10 +218,15 @@ func FuzzDamagedIndex(f *testing.F) {
 		own := duplicate(t, dir)
 		must(t, os.WriteFile(filepath.Join(own, ".rtls", "index.db"), damaged, 0o600))
 		must(t, os.RemoveAll(filepath.Join(own, ".rtls", "views"))) // they would hide it
-		got, err := listedTexts(t, own)
+		a := openTestAccount(t, own)
+		got, err := listedTexts(t, a)
 		if err != nil {
+			got, err = listedTexts(t, a)
+		}
+		if err != nil && at < 4096 { // page 1 says what the tables are, and of which version
+			must(t, a.Close())
 			removeIndex(t, own)
-			got, err = listedTexts(t, own)
+			got, err = listedTexts(t, openTestAccount(t, own))
 		}
 		if err != nil || !slices.Equal(got, damageTexts) {
 			t.Fatalf("%q is listed, %v", got, err)
