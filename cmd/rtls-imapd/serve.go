@@ -88,15 +88,16 @@ func (a *accounts) open(ctx context.Context, user string) (*store.Account, error
 	if !ok { // removed since the login
 		return nil, store.ErrNoAccount
 	}
-	dir := r.Dir
-	account, err := store.Open(dir, a.options)
+	options := *a.options
+	options.Quota = store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}
+	account, err := store.Open(r.Dir, &options)
 	if !errors.Is(err, store.ErrNoAccount) {
 		return account, err
 	}
-	if err := store.Create(dir, a.options); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := store.Create(r.Dir, &options); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return store.Open(dir, a.options)
+	return store.Open(r.Dir, &options)
 }
 
 // listen opens the listeners, all or none.

@@ -36,10 +36,13 @@ type sending struct {
 }
 
 // sendAll does what is to be sent. A message that cannot be redirected stays here.
-// Where the copies have failed the message comes again, and is sent then.
+// After a temporary failure the message comes again, and is sent then.
 func (j *job) sendAll(ctx context.Context, o *outcome) {
-	failed := func(err error) bool { return err != nil }
-	if slices.ContainsFunc(o.errs, failed) || slices.ContainsFunc(o.copies, func(c *storedCopy) bool { return failed(c.err) }) {
+	comesAgain := func(err error) bool {
+		e := j.a.classify(err)
+		return e != nil && e.(*Error).Temporary()
+	}
+	if slices.ContainsFunc(o.errs, comesAgain) || slices.ContainsFunc(o.copies, func(c *storedCopy) bool { return comesAgain(c.err) }) {
 		return
 	}
 	for _, s := range o.sends {
