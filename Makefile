@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: all demo test build vet setup soak bench-store clean
+.PHONY: all demo test build vet setup soak bench-store bench-lda lda-faults clean
 
 all: build
 
@@ -38,6 +38,19 @@ soak:
 # BENCH_DIR=DIR measures on another file system.
 bench-store:
 	$(GO) run ./bench/store
+
+# The delivery agents that rtls-lda is compared with; the tests do without them.
+PEERS_LDA = dovecot-core dovecot-lmtpd maildrop procmail strace
+
+bench-lda:
+	@./internal/e2e/setup.sh $(PEERS_LDA)
+	$(GO) run ./bench/lda $(BENCH_LDA)
+
+# Writes docs/lda-faults.md.
+lda-faults:
+	@./internal/e2e/setup.sh $(PEERS_LDA)
+	$(GO) run ./bench/lda --faults >docs/lda-faults.md.new
+	mv docs/lda-faults.md.new docs/lda-faults.md
 
 clean:
 	rm -rf bin

@@ -101,9 +101,18 @@ func (a agent) place(parent, name string) (*placed, error) {
 	if p.argv, p.maildir, err = a.prepare(p.home); err != nil {
 		return nil, err
 	}
-	return p, filepath.WalkDir(p.home, func(path string, _ fs.DirEntry, err error) error {
+	return p, give(p.home)
+}
+
+// give makes all that is in a directory nobody's.
+func give(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		return errors.Join(err, os.Chown(path, uid, gid))
 	})
+}
+
+func asNobody() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
 }
 
 // deliver runs a delivery, behind a prefix like "strace", and says with which status
@@ -114,7 +123,7 @@ func (p *placed) deliver(ctx context.Context, message []byte, prefix ...string) 
 	cmd.Stdin = bytes.NewReader(message)
 	cmd.Dir = p.home
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + p.home, "USER=nobody", "LOGNAME=nobody", "SHELL=/bin/sh"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
+	cmd.SysProcAttr = asNobody()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err = cmd.Run(); err != nil && cmd.ProcessState == nil {

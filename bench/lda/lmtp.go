@@ -65,6 +65,10 @@ func startOurs(parent, bin string) (*server, error) {
 	}
 	s := &server{socket: filepath.Join(dir, "lmtp"), maildir: func(user string) string { return filepath.Join(dir, "store", user, "Maildir") }}
 	s.cmd = exec.Command(bin, "-c", config, "--lmtp", "unix:"+s.socket)
+	s.cmd.SysProcAttr = asNobody()
+	if err := give(dir); err != nil {
+		return nil, err
+	}
 	return s, s.start(dir)
 }
 
@@ -74,7 +78,7 @@ const dovecotConf = `base_dir = %[1]s/run
 state_dir = %[1]s/state
 log_path = %[1]s/log
 protocols = lmtp
-listen =
+listen = 127.0.0.1
 ssl = no
 mail_location = maildir:~/Maildir
 auth_username_format = %%u
