@@ -146,10 +146,45 @@ func (s dateSource) values(r *run) (list []string, count int, err error) {
 	return []string{format(t)}, 1, nil
 }
 
+// obsoleteZones are those that RFC 5322 section 4.3 gives an offset.
+var obsoleteZones = map[string]string{
+	"UT": "+0000", "GMT": "+0000", "Z": "+0000",
+	"EST": "-0500", "EDT": "-0400", "CST": "-0600", "CDT": "-0500",
+	"MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700",
+}
+
 // readDate reads the date that a field is, or that it has behind its last
 // semicolon.
 func readDate(value string) (time.Time, bool) {
-	value = value[strings.LastIndexByte(value, ';')+1:]
-	t, err := mail.ParseDate(strings.Trim(value, " \t"))
+	words := strings.Fields(withoutComments(value))
+	if n := len(words) - 1; n > 0 {
+		if zone, ok := obsoleteZones[strings.ToUpper(words[n])]; ok {
+			words[n] = zone
+		}
+	}
+	date := strings.Join(words, " ")
+	date = date[strings.LastIndexByte(date, ';')+1:]
+	date = strings.NewReplacer(" : ", ":", " :", ":", ": ", ":", " ,", ",").Replace(date)
+	t, err := mail.ParseDate(strings.Trim(date, " "))
 	return t, err == nil
+}
+
+// withoutComments puts a blank in the place of comments.
+func withoutComments(s string) string {
+	var b strings.Builder
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && depth > 0:
+			i++
+		case c == '(':
+			depth++
+			b.WriteByte(' ')
+		case c == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }

@@ -131,6 +131,30 @@ func TestTests(t *testing.T) {
 	}
 }
 
+func TestDates(t *testing.T) {
+	for value, want := range map[string]string{
+		"Tue, 1 Apr 1997 09:06:31 -0800 (PST)":                              "1997-04-01T09:06:31-08:00",
+		"1 Apr 1997 09:06 +0000":                                            "1997-04-01T09:06:00Z",
+		"Mon (Monday), 23 Nov 26 9 : 00 EST":                                "2026-11-23T09:00:00-05:00",
+		"Mon , 23 Nov 2026 09 :00: 01 pdt":                                  "2026-11-23T09:00:01-07:00",
+		"Mon, 23 Nov 2026 09:00:00 GMT":                                     "2026-11-23T09:00:00Z",
+		"from a (x; y) by b; Mon, 23 Nov 2026 09:00:00 -0000 (a (b) \\) c)": "2026-11-23T09:00:00Z",
+		"a; 1 Jan 2020 00:00:00 +0000; 2 Jan 2020 00:00:00 +0000":           "2020-01-02T00:00:00Z",
+		"31 Feb 2026 00:00:00 +0000":                                        "",
+		"yesterday":                                                         "",
+		"":                                                                  "",
+	} {
+		msg := messageOf("X-Date: " + value + "\n\n")
+		test := `date :originalzone "x-date" "iso8601" "` + want + `"`
+		if want == "" {
+			test = `date :count "eq" "x-date" "year" "0"`
+		}
+		if !holds(t, testEnv, msg, test) {
+			t.Errorf("%s is not %s", value, want)
+		}
+	}
+}
+
 type mailboxes map[string]error
 
 func (m mailboxes) Exists(_ context.Context, name string) (bool, error) {
