@@ -19,8 +19,10 @@ type Content struct {
 	size int64
 	file int64
 
-	bare bool       // the file has line feeds without carriage return
-	mu   sync.Mutex // guards marks
+	bare  bool   // the file has line feeds without carriage return
+	small []byte // all of the wire form, if it is little and not the file's
+
+	mu sync.Mutex // guards marks
 	// marks are pairs of offsets that belong together, in rising order. The
 	// file is read once, from front to back, as most readers do; a look back
 	// starts at the mark before it.
@@ -32,7 +34,8 @@ type mark struct{ wire, file int64 }
 var _ io.ReaderAt = (*Content)(nil)
 
 const (
-	convertLen   = 32 << 10 // octets of the file that are converted at once
+	smallFile    = 128 << 10 // octets of a file that is converted as a whole
+	convertLen   = 32 << 10  // octets of a larger one that are converted at once
 	markDistance = 256 << 10
 )
 
@@ -47,12 +50,31 @@ func newContent(f vfs.File, wire int64) (*Content, error) {
 	if wire == size {
 		return c, nil // no line feed lacks its carriage return
 	}
+	if size <= smallFile {
+		return c, c.readSmall()
+	}
 	bare, err := countBare(f, size)
 	if err != nil {
 		return nil, err
 	}
 	c.bare, c.size = bare > 0, size+bare
 	return c, nil
+}
+
+// readSmall converts a file as a whole: it takes one look, where counting takes one
+// and each reader another.
+func (c *Content) readSmall() error {
+	raw := make([]byte, c.file)
+	if n, err := c.f.ReadAt(raw, 0); n < len(raw) {
+		return fmt.Errorf("message file has shrunk: %w", noEOF(err))
+	}
+	var n lineCounter
+	_, _ = n.Write(raw) // never fails
+	if c.bare = n.bare > 0; c.bare {
+		c.size += n.bare
+		c.small = appendWire(make([]byte, 0, c.size), raw, false)
+	}
+	return nil
 }
 
 // countBare counts line feeds without a carriage return before them.
@@ -99,6 +121,12 @@ func (c *Content) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := 0
+	if c.small != nil {
+		if n = copy(p, c.small[off:]); n < len(p) {
+			return n, io.EOF
+		}
+		return n, nil
+	}
 	from := c.before(off)
 	buf := make([]byte, convertLen)
 	out := make([]byte, 0, 2*convertLen)
@@ -134,10 +162,16 @@ func (c *Content) convert(from mark, buf, out []byte) ([]byte, error) {
 		}
 		cr = last[0] == '\r'
 	}
+	return appendWire(out, piece, cr), nil
+}
+
+// appendWire appends the wire form of octets of a file; cr says that a carriage return
+// is before them.
+func appendWire(out, piece []byte, cr bool) []byte {
 	for len(piece) > 0 {
 		i := bytes.IndexByte(piece, '\n')
 		if i < 0 {
-			return append(out, piece...), nil
+			return append(out, piece...)
 		}
 		if i > 0 {
 			cr = piece[i-1] == '\r'
@@ -149,7 +183,7 @@ func (c *Content) convert(from mark, buf, out []byte) ([]byte, error) {
 		out = append(out, '\n')
 		piece, cr = piece[i+1:], false
 	}
-	return out, nil
+	return out
 }
 
 func noEOF(err error) error {

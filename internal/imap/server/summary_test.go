@@ -177,6 +177,7 @@ func TestSummariesAreUsed(t *testing.T) {
 	s.deliverN(300)
 	c := s.login("INBOX")
 	c.do("FETCH 1:* ENVELOPE")
+	c.do("SELECT INBOX") // waits until they are kept
 	var list []store.Summary
 	for _, kept := range s.kept() {
 		raw := strings.Replace(message(int(kept.UID)), "Bob", "Eve", 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"rtls/internal/imap/command"
@@ -21,6 +22,8 @@ type selected struct {
 	saved    []wire.Range // UIDs of "$"
 	tellings []telling    // in this command, ascending
 	synced   time.Time    // when the directory was last looked at
+
+	writing sync.WaitGroup // those who hand box summaries
 }
 
 // telling is a message whose flags the client has just been told.

@@ -18,13 +18,15 @@ type summaries struct {
 	log  *slog.Logger
 	tree bool // they have to have the tree
 
+	writing *sync.WaitGroup // one that writes, for whom unselect waits
+
 	makers [2]mimetree.Summarizer
 	fresh  []store.Summary // to be handed to the store
 	octets int             // of fresh
 }
 
 func (s *Session) summaries(tree bool) *summaries {
-	return &summaries{box: s.sel.box, log: s.log, tree: tree}
+	return &summaries{box: s.sel.box, log: s.log, tree: tree, writing: &s.sel.writing}
 }
 
 // outcome is a message's summary, or why there is none.
@@ -35,7 +37,7 @@ type outcome struct {
 
 const (
 	// summaryBatch is how many messages' summaries are in memory at once.
-	summaryBatch = 128
+	summaryBatch = 512
 	// wholeSize is how large a message may be that is read whole when only its
 	// header was wanted: it comes with the same system call.
 	wholeSize = 32 << 10
@@ -131,13 +133,18 @@ func (z *summaries) keep(uid uint32, s *mimetree.Summary) {
 	z.octets += len(octets)
 }
 
-// flush hands the store what was worked out. Trouble with that costs nothing but time.
+// flush hands the store what was worked out. The client need not wait for that, and
+// trouble with it costs nothing but time.
 func (z *summaries) flush(ctx context.Context) {
 	if len(z.fresh) == 0 {
 		return
 	}
-	if err := z.box.PutSummaries(ctx, z.fresh); err != nil && ctx.Err() == nil {
-		z.log.Warn("keep summaries", "mailbox", z.box.Name(), "err", err)
-	}
-	z.fresh, z.octets = z.fresh[:0], 0
+	list := z.fresh
+	z.fresh, z.octets = nil, 0
+	z.writing.Wait()
+	z.writing.Go(func() {
+		if err := z.box.PutSummaries(ctx, list); err != nil && ctx.Err() == nil {
+			z.log.Warn("keep summaries", "mailbox", z.box.Name(), "err", err)
+		}
+	})
 }

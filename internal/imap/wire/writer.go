@@ -175,12 +175,16 @@ func (w *Writer) quotable(s string) bool {
 
 func (w *Writer) quote(s string) {
 	w.buf = append(w.buf, '"')
-	for i := range len(s) {
-		if s[i] == '"' || s[i] == '\\' {
-			w.buf = append(w.buf, '\\')
+	for {
+		i := strings.IndexAny(s, `"\`)
+		if i < 0 {
+			break
 		}
-		w.buf = append(w.buf, s[i])
+		w.buf = append(w.buf, s[:i]...)
+		w.buf = append(w.buf, '\\', s[i])
+		s = s[i+1:]
 	}
+	w.buf = append(w.buf, s...)
 	w.buf = append(w.buf, '"')
 	w.room()
 }
