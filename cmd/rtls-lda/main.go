@@ -92,6 +92,7 @@ func agentConfig(f *config.File, users *accounts, logger *slog.Logger) lda.Confi
 		Logger:             logger,
 		Store:              &store.Options{Hostname: f.Hostname, Logger: logger},
 		TrustHeader:        f.LDA.TrustHeader,
+		RefuseRequire:      f.LDA.RefuseRequire,
 		CreateFolders:      f.LDA.CreateFolders,
 		FullIsPermanent:    f.LDA.QuotaFull == "reject",
 		SingleInstance:     f.LDA.SingleInstance,

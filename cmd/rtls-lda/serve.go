@@ -88,7 +88,11 @@ func report(ctx context.Context, sd systemd.Env, logger *slog.Logger, addr net.A
 		}
 	}
 	notify(systemd.Ready)
-	unhook := context.AfterFunc(ctx, func() { notify(systemd.Stopping) })
+	stopping := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(stopping)
+		notify(systemd.Stopping)
+	})
 	alive, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -97,7 +101,9 @@ func report(ctx context.Context, sd systemd.Env, logger *slog.Logger, addr net.A
 		}
 	})
 	return func() {
-		unhook()
+		if !unhook() {
+			<-stopping
+		}
 		cancel()
 		wg.Wait()
 	}

@@ -8,8 +8,8 @@ import (
 
 // LDA configures rtls-lda.
 type LDA struct {
-	Cert    string `toml:"cert"` // for STARTTLS in LMTP
-	Key     string `toml:"key"`
+	Cert string `toml:"cert"` // for STARTTLS in LMTP
+	Key  string `toml:"key"`
 	// ClientCA is a PEM file of the authority whose certificates clients of LMTP
 	// have to show to be believed; default: any client inside TLS is.
 	ClientCA string `toml:"client_ca"`
@@ -29,6 +29,8 @@ type LDA struct {
 
 	Sieve string `toml:"sieve"` // template of a user's script; default: no filter
 	Send  string `toml:"send"`  // rtls-send, for what a script sends; default: in PATH
+
+	RefuseRequire bool `toml:"refuse_requiretls"` // the store is also served without TLS
 
 	TrustHeader bool     `toml:"trust_require_tls_esmtp"` // take Require-TLS-ESMTP: yes for REQUIRETLS
 	TrustLocal  []string `toml:"trust_local"`             // users whose processes may say REQUIRETLS without TLS on a Unix socket

@@ -33,6 +33,7 @@ func TestConformanceL(t *testing.T) {
 		{"L07_second_mail", l07},
 		{"L08_forgotten", l08},
 		{"L09_every_recipient", l09},
+		{"L10_aliases", l10},
 		{"L11_header_alone", l11},
 		{"L12_parameter_and_header", l12},
 		{"L13_malformed_header", l13},
@@ -41,6 +42,7 @@ func TestConformanceL(t *testing.T) {
 		{"L16_lhlo_only", l16},
 		{"L17_data_without_recipient", l17},
 		{"L18_reply_for_each_recipient", l18},
+		{"L19_one_over_quota", l19},
 		{"L20_pipelining", l20},
 		{"L21_enhanced_status_codes", l21},
 		{"L22_durable_before_250", l22},
@@ -60,6 +62,7 @@ func TestConformanceL(t *testing.T) {
 		{"L36_starttls_injection", l36},
 		{"L37_failed_handshake", l37},
 		{"L38_old_tls", l38},
+		{"L39_read_without_tls", l39},
 		{"L40_exit_codes", l40},
 		{"L41_wrong_peer", l41},
 		{"L42_trusted_peer", l42},
@@ -180,6 +183,27 @@ func l09(t *testing.T, h *mailHost) {
 	for _, user := range []string{"alice", "bob", "carol@example.org"} {
 		if got := h.one(t, user).tag; got != "require/esmtp" {
 			t.Errorf("%s has %s", user, got)
+		}
+	}
+}
+
+func l10(t *testing.T, _ *mailHost) {
+	dir := t.TempDir()
+	aliases := filepath.Join(dir, "aliases")
+	if err := os.WriteFile(aliases, []byte("team: alice, crew\ncrew: bob, carol@example.org\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newMailHost(t, dir, fmt.Sprintf("aliases = %q", aliases))
+	h.serve(t)
+	m := h.secure(t)
+	m.Deliver("<a@example.com> REQUIRETLS", plainMail, "<team@example.org>")
+	m.Deliver("<a@example.com>", "TLS-Required: No\r\n"+plainMail, "<team>")
+	if r := h.lda(t, "Subject: hi\n\n", "-r", "team", "--requiretls"); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	for _, user := range []string{"alice", "bob", "carol@example.org"} {
+		if got, want := h.tags(t, user), []string{"require/esmtp", "optional/header", "require/mda"}; !slices.Equal(got, want) {
+			t.Errorf("%s has %v, want %v", user, got, want)
 		}
 	}
 }
@@ -334,6 +358,36 @@ func l18(t *testing.T, h *mailHost) {
 	m.Say("Received: by x\r\nDelivered-To: carol@example.org\r\n"+plainMail+".", "250 2.0.0 ", "554 5.4.6 ", "250 2.0.0 ")
 	m.Say("NOOP", "250 2.0.0 ok")
 	h.one(t, "alice") // who gets one copy
+}
+
+func l19(t *testing.T, _ *mailHost) {
+	for setting, full := range map[string]string{"tempfail": "452 4.2.2 ", "reject": "552 5.2.2 "} {
+		h := newMailHost(t, t.TempDir(), fmt.Sprintf("quota_full = %q", setting))
+		users := "alice:!\nbob:!::::::userdb_quota_rule=*:bytes=3000\ncarol@example.org:!\n"
+		if err := os.WriteFile(filepath.Join(h.dir, "users"), []byte(users), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h.serve(t)
+		m := h.mta(t)
+		m.LHLO()
+		// With the size announced the recipient is refused, without it the message.
+		m.Say("MAIL FROM:<a@example.com> SIZE=4000", "250")
+		m.Say("RCPT TO:<alice>", "250")
+		m.Say("RCPT TO:<bob>", full)
+		m.Say("RSET", "250")
+		message := plainMail + strings.Repeat("0123456789abcde\r\n", 250)
+		m.Open("<a@example.com>", "<alice>", "<bob>", "<carol@example.org>")
+		m.Say("DATA", "354")
+		m.Say(message+".", "250 2.0.0 ", full, "250 2.0.0 ")
+		m.Open("<a@example.com>", "<bob>", "<alice>")
+		m.Write(fmt.Sprintf("BDAT %d LAST\r\n%s", len(message), message))
+		m.Expect(full, "250 2.0.0 ")
+		m.Say("NOOP", "250 2.0.0 ok")
+		m.Deliver("<a@example.com>", plainMail, "<bob>")
+		if alice, bob, carol := h.delivered("alice"), h.delivered("bob"), h.delivered("carol@example.org"); alice != 2 || bob != 1 || carol != 1 {
+			t.Errorf("%d, %d and %d messages", alice, bob, carol)
+		}
+	}
 }
 
 func l20(t *testing.T, h *mailHost) {
@@ -762,6 +816,26 @@ func l38(t *testing.T, h *mailHost) {
 		if err := conn.Handshake(); (err == nil) != ok {
 			t.Errorf("%s: %v", tls.VersionName(version), err)
 		}
+	}
+}
+
+func l39(t *testing.T, _ *mailHost) {
+	h := newMailHost(t, t.TempDir(), "refuse_requiretls = true", "trust_require_tls_esmtp = true")
+	h.serve(t)
+	m := h.secure(t)
+	m.Open("<a@example.com> REQUIRETLS", "<alice>", "<bob>")
+	m.Say("DATA", "354")
+	m.Say(plainMail+".", "550 5.7.10 ", "550 5.7.10 ")
+	m.Open("<a@example.com>", "<alice>")
+	m.Say("DATA", "354")
+	m.Say("Require-TLS-ESMTP: yes\r\n"+plainMail+".", "550 5.7.10 ")
+	if r := h.lda(t, "Subject: hi\n\n", "-d", "alice", "--requiretls"); r.code != 77 || !strings.HasPrefix(r.stdout, "5.7.10 ") {
+		t.Errorf("%+v", r)
+	}
+	m.Deliver("<a@example.com>", "TLS-Required: No\r\n"+plainMail, "<alice>")
+	m.Deliver("<a@example.com>", plainMail, "<bob>")
+	if alice, bob := h.one(t, "alice").tag, h.one(t, "bob").tag; alice != "optional/header" || bob != "none/esmtp" {
+		t.Error(alice, bob)
 	}
 }
 

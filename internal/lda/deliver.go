@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"rtls/internal/requiretls"
 	"rtls/store"
 )
 
@@ -85,6 +86,9 @@ func (j *job) run(ctx context.Context, rcpts []Recipient, msg io.Reader) ([]*out
 	}
 	j.v = j.a.judge(&j.env, j.h)
 	j.explainEvidence()
+	if j.a.cfg.RefuseRequire && j.v.tag == store.TagRequire {
+		return nil, &Error{Code: 550, Status: requiretls.StatusNoTLS, Text: "mail is read without TLS here, which the sender does not want"}
+	}
 	if j.mayKnow() {
 		j.digest = sha256.New()
 	}

@@ -28,6 +28,10 @@ type Config struct {
 	// and the tag's origin is then "header".
 	TrustHeader bool
 
+	// RefuseRequire refuses messages whose tag is "require", where the store is
+	// also served without TLS (RFC 8689 section 4.4 asks for RFC 8314).
+	RefuseRequire bool
+
 	CreateFolders   bool // make the folder that a message is for
 	FullIsPermanent bool // a full account is 552, not 452
 
