@@ -57,6 +57,7 @@ func TestScript(t *testing.T) {
 			"exits":  exits,
 			"stored": stored,
 			"talk":   talk,
+			"crlf":   crlf,
 		},
 	})
 }
@@ -111,6 +112,14 @@ func stored(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs("message"), data, 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("name"), []byte(filepath.Base(last)+"\n"), 0o600))
+}
+
+// crlf gives files the line ends of the wire: crlf file...
+func crlf(ts *testscript.TestScript, neg bool, args []string) {
+	for _, file := range args {
+		text := strings.ReplaceAll(ts.ReadFile(file), "\n", "\r\n")
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(text), 0o600))
+	}
 }
 
 // talk speaks LMTP on a socket, once it is there, by the lines of a file: "C: "

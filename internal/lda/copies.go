@@ -16,6 +16,7 @@ import (
 type content struct {
 	to     Recipient // for whom the trace fields are; not if it is anonymous
 	common bool      // the trace fields are nobody's
+	user   string    // in whose account the first copy is
 	d      delivery  // what it is written through
 	bytes  int64
 	err    error
@@ -102,11 +103,12 @@ func (j *job) copyFor(ctx context.Context, u User, r Recipient, p placement, sev
 }
 
 // open starts the delivery of a copy. Copies whose bytes are the same share them:
-// those of one recipient, or those of all.
+// those in one account, or, where single instances are wanted, those of all.
 func (j *job) open(ctx context.Context, c *storedCopy, r Recipient, create, several bool) (err error) {
 	common := several && j.a.cfg.SingleInstance
 	for _, other := range j.contents {
 		same := other.common || other.to.Address == r.Address && other.to.ORcpt == r.ORcpt && other.to.Notify == r.Notify
+		same = same && (other.user == c.user.Name || j.a.cfg.SingleInstance)
 		if other.err == nil && other.common == common && same {
 			c.d, err = j.a.open(ctx, c.user, c.mailbox, create, other.d)
 			c.content = other
@@ -115,7 +117,7 @@ func (j *job) open(ctx context.Context, c *storedCopy, r Recipient, create, seve
 	}
 	c.d, err = j.a.open(ctx, c.user, c.mailbox, create, nil)
 	if err == nil {
-		c.content = &content{to: r, common: common, d: c.d}
+		c.content = &content{to: r, common: common, user: c.user.Name, d: c.d}
 		j.contents = append(j.contents, c.content)
 	}
 	return err

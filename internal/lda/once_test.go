@@ -183,7 +183,7 @@ func TestTargets(t *testing.T) {
 		{"one twice", nil, false, 0, 2, []Target{{"u2", ""}, {"u1", ""}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			a, m := newAgent(t, func(c *Config) { c.FullIsPermanent = tc.perm })
+			a, m := newAgent(t, func(c *Config) { c.FullIsPermanent, c.SingleInstance = tc.perm, true })
 			m.fault = func(c call) error {
 				if c.op == "commit" {
 					return tc.fails[c.user]
