@@ -227,6 +227,7 @@ func (c *checker) mendRows(ctx context.Context, v *view, sizes map[Key]int64) er
 	if err != nil {
 		return err
 	}
+	v.keys = nil // of two UIDs of one key it may have forgotten the one that stays
 	if err := v.settle(ctx); err != nil {
 		return err
 	}

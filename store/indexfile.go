@@ -163,7 +163,9 @@ func damageOf(ctx context.Context, ix index.Checker) error {
 func (a *Account) putAside(reason error) error {
 	path := a.indexPath()
 	aside := fmt.Sprintf("%s%s%d", path, damagedSuffix, a.clock().UnixNano())
-	a.log.Error("index is put aside, making a new one", "path", path, "aside", aside, "reason", reason)
+	if reason != nil {
+		a.log.Error("index is damaged, making a new one", "path", path, "aside", aside, "err", reason)
+	}
 	if err := a.fs.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

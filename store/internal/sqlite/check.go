@@ -5,6 +5,9 @@ import (
 	"database/sql"
 	"errors"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"rtls/store/internal/index"
 )
 
@@ -41,7 +44,30 @@ func (d *DB) integrity(ctx context.Context) (problems []string, err error) {
 			problems = append(problems, line)
 		}
 	}
-	return problems, rows.Err()
+	if err := rows.Err(); err != nil {
+		return problems, err
+	}
+	// A layout that was overwritten can be sound as far as SQLite knows.
+	for _, query := range [...]string{
+		"SELECT " + columns + " FROM mailbox LIMIT 1",
+		"SELECT mailbox, uid, modseq, name, new, size, date, keywords FROM message LIMIT 1",
+		"SELECT mailbox, modseq, uid FROM expunged LIMIT 1",
+		"SELECT mailbox, uid, octets FROM summary LIMIT 1",
+		"SELECT uidvalidity FROM counter LIMIT 1",
+	} {
+		s, err := d.db.PrepareContext(ctx, query)
+		if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_ERROR {
+			problems = append(problems, err.Error())
+			continue
+		}
+		if err != nil {
+			return problems, err
+		}
+		if err := s.Close(); err != nil {
+			return problems, err
+		}
+	}
+	return problems, nil
 }
 
 // orphans are conditions for rows that nothing leads to, by table. Messages come

@@ -47,6 +47,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		"ConcurrentUpdates": testConcurrentUpdates,
 		"EndedContext":      testEndedContext,
 		"Closed":            testClosed,
+		"Checker":           testChecker,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, fresh(t)) })
 	}
