@@ -256,7 +256,11 @@ func (b *mailboxBench) againstDovecot(dir, account string, first time.Duration) 
 		if b.flags[count] == 0 {
 			continue
 		}
-		took, err := report.Median(3, func() (time.Duration, error) {
+		rounds := 3
+		if b.n > 100_000 {
+			rounds = 1 // each takes long
+		}
+		took, err := report.Median(rounds, func() (time.Duration, error) {
 			if _, err := d.do("flags", "remove", "\\Answered", "mailbox", "INBOX", "uid", fmt.Sprintf("1:%d", count)); err != nil {
 				return 0, err
 			}
