@@ -2,12 +2,16 @@
 // of its own because the tag of RFC 8689 hangs on details of the dialogue: what
 // was said before TLS, whether a second MAIL is refused, where a message ends.
 //
-// Extensions: PIPELINING, 8BITMIME, SMTPUTF8, SIZE, ENHANCEDSTATUSCODES,
-// CHUNKING, STARTTLS, and REQUIRETLS inside TLS. On TCP beyond loopback a
-// transaction takes TLS. The parameters of DSN
-// (RFC 3461) are checked and recorded when a client sends them, but DSN is not
-// offered: whoever offers it owes the sender a report of success, and a server
-// that does not offer it leaves that report to its client.
+// Extensions: PIPELINING, 8BITMIME, SMTPUTF8, SIZE, ENHANCEDSTATUSCODES, CHUNKING,
+// STARTTLS, and REQUIRETLS inside TLS. On TCP beyond loopback a transaction takes
+// TLS.
+//
+// The parameters of DSN (RFC 3461) are checked and recorded when a client sends
+// them, but DSN is not offered: whoever offers it owes the sender a report of
+// success, and a server that does not offer it leaves that report to its client.
+//
+// What is stored is acknowledged: neither the end of the server nor a client that is
+// slow or still talking makes a reply get lost that the client could have had.
 package lmtp
 
 import (
@@ -49,7 +53,7 @@ var (
 // for the defaults named beside them.
 type Server struct {
 	Hostname string
-	TLS      *tls.Config
+	TLS      *tls.Config // with ClientCAs only clients that show a certificate may say REQUIRETLS in TLS
 	Backend  Backend
 	Logger   *slog.Logger // default: discard
 
