@@ -96,6 +96,7 @@ func TestVariables(t *testing.T) {
 		{`set "company" "ACME"; set "v" "${full}";`, ""},
 		{`set "company" "ACME"; set "v" "${company}";`, "ACME"},
 		{`set "company" "ACME"; set "v" "${BAD${Company}";`, "${BADACME"},
+		{`set "company" "ACME"; set "v" "${${Company}}";`, "${ACME}"},
 		{`set "company" "ACME"; set "v" "${President, ${Company} Inc.}";`, "${President, ACME Inc.}"},
 		{`set "foo" "x"; set "v" "${fo\o}";`, "x"},
 		{`set "foo" "x"; set "v" "${fo\\o}";`, `${fo\o}`},
@@ -179,6 +180,14 @@ func TestWorkIsBounded(t *testing.T) {
 	env.Limits.Work = 1000
 	got := outcomeOf(t, env, messageOf(plainMessage), "discard;"+strings.Repeat(`if header "subject" "x" { stop; }`, 100))
 	if !strings.HasPrefix(got, "keep error: 1:") || !strings.Contains(got, "takes too long") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Vacation and reject do not go together, whether there is an answer or not.
+func TestRejectAfterNoAnswer(t *testing.T) {
+	got := outcomeOf(t, testEnv, messageOf("Subject: x\n\n"), `require ["reject", "vacation"]; vacation "x"; reject "no";`)
+	if !strings.HasPrefix(got, "keep error: 1:47: reject cannot be done") {
 		t.Errorf("got %s", got)
 	}
 }

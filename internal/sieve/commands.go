@@ -44,7 +44,7 @@ func (c stopCommand) exec(r *run) error {
 type discardCommand struct{ step }
 
 func (c discardCommand) exec(r *run) error {
-	r.cancelled, r.discarded = true, true
+	r.cancelled = true
 	r.say(c.node, "no implicit keep")
 	return nil
 }

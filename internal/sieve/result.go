@@ -60,10 +60,9 @@ func (Vacation) action() {}
 
 // outcome is what a script has asked for so far.
 type outcome struct {
-	actions   []Action
-	cancelled bool // the implicit keep
-	discarded bool
-	vacation  bool // there was one, answered or not
+	actions   []Action // no Discard, which is what is left when none disposes of the message
+	cancelled bool     // the implicit keep
+	vacation  bool     // there was one, answered or not
 }
 
 func kept(flags []string) Result {
@@ -79,7 +78,7 @@ func (r *run) result() Result {
 			actions = append(actions, implicit.Keep)
 		}
 		r.explain("end: implicit keep")
-	} else if r.discarded && !slices.ContainsFunc(actions, disposes) {
+	} else if !slices.ContainsFunc(actions, disposes) {
 		actions = append(actions, Discard{})
 	}
 	return Result{Actions: actions, Keep: implicit.Keep}

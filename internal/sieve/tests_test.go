@@ -63,6 +63,10 @@ var evaluated = []struct {
 	{`address :detail "to" "birds"`, true},
 	{`address :detail "from" ""`, false},
 	{`address :user "from" "coyote"`, true},
+	{`address :detail "resent-to" "b+c"`, true},
+	{`address :user "resent-to" "a"`, true},
+	{`address :localpart "resent-to" "a+b+c"`, true},
+	{`address :localpart "return-path" "coyote"`, true},
 	{`envelope :detail "to" "birds"`, true},
 	{`envelope :user "to" "roadrunner"`, true},
 	{`envelope "to" "roadrunner+birds@acme.example.com"`, true},
@@ -172,6 +176,8 @@ func TestMatches(t *testing.T) {
 		{"frobnitzm", "FROB?itzm", "n"},
 		{"frobnitzm", "frob", "no"},
 		{"frobnitzm", "*fbm*", "no"},
+		{"frobnitzm", "*bnit*", "fro|zm"},
+		{"frobnitzm", "*b?it*m", "fro|n|z"},
 		{"", "*", ""},
 		{"", "?", "no"},
 		{"", "", "(none)"},
@@ -207,7 +213,23 @@ func TestMatches(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%q matches %q: got %q, want %q", c.value, c.pattern, got, c.want)
 		}
+		for _, size := range []int{1, 2, 3} {
+			if matchesInPieces(compileGlob(upper(c.pattern)), upper(c.value), size) != ok {
+				t.Errorf("%q matches %q: not so in pieces of %d", c.value, c.pattern, size)
+			}
+		}
 	}
+}
+
+func matchesInPieces(g glob, value string, size int) bool {
+	work := budget(DefaultWork)
+	stream := globStream{glob: g, work: &work}
+	for rest := value; rest != "" && !stream.settled(); {
+		n := min(size, len(rest))
+		stream.feed(rest[:n])
+		rest = rest[n:]
+	}
+	return stream.end()
 }
 
 // A pattern that takes other matchers for ever ends, here by the budget.

@@ -116,6 +116,7 @@ func TestVacationKey(t *testing.T) {
 		{"other reason", key(a, "1", `vacation "x";`), key(a, "1", `vacation "y";`), false},
 		{"values of variables", key(a, "1", matched), key(a, "2", matched), true},
 		{"subject is not from", key(a, "1", `vacation :subject "a@b" "x";`), key(a, "1", `vacation :from "a@b" "x";`), false},
+		{"subject that looks like none", key(a, "1", `vacation :subject "-" "x";`), key(a, "1", `vacation "x";`), false},
 		{"empty subject", key(a, "1", `vacation :subject "" "x";`), key(a, "1", `vacation "x";`), false},
 		{"mime", key(a, "1", `vacation :mime "A: b";`), key(a, "1", `vacation "A: b";`), false},
 		{"handle", key(a, "1", `vacation :handle "h" "x";`), key(a, "1", `vacation :handle "h" :subject "s" "y";`), true},
@@ -203,6 +204,9 @@ text
 			if len(line) > 998 || strings.ContainsAny(line, "\r\n") {
 				t.Errorf("%s: line %q", c.name, line)
 			}
+		}
+		if strings.Contains(raw, "injected") {
+			t.Errorf("%s: %s", c.name, raw)
 		}
 		e, err := message.Read(strings.NewReader(raw))
 		if err != nil {
