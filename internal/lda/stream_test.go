@@ -78,6 +78,8 @@ func TestHugeLine(t *testing.T) {
 	}
 }
 
+var manyX = strings.Repeat("x", chunk)
+
 // repeat reads as one letter many times.
 type repeat struct{ left int }
 
@@ -85,10 +87,7 @@ func (r *repeat) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
-	n := min(len(p), r.left)
-	for i := range n {
-		p[i] = 'x'
-	}
+	n := copy(p, manyX[:min(len(p), r.left, len(manyX))])
 	r.left -= n
 	return n, nil
 }
