@@ -15,21 +15,9 @@ import (
 // checkFiles reads the messages of a mailbox. It returns the sizes on the wire of
 // those whose names do not say them.
 func (c *checker) checkFiles(ctx context.Context, m mailboxDir, v *view) (sizes map[Key]int64, err error) {
-	listed, err := v.listAll()
-	if errors.Is(err, fs.ErrNotExist) && !c.repair {
-		listed, err = v.list(false, nil) // new/ is missing, as was said
-	}
+	listed, err := c.separate(ctx, m, v)
 	if err != nil {
 		return nil, err
-	}
-	first := make(map[Key]int32, len(listed))
-	for i, f := range listed {
-		key := parseName(f.name).key
-		if at, twice := first[key]; !twice {
-			first[key] = int32(i)
-		} else if err := c.checkTwins(ctx, m, v, [2]file{listed[at], f}); err != nil {
-			return nil, err
-		}
 	}
 	if c.repair {
 		// What is in new/, or another program has renamed, comes to its place now
@@ -49,6 +37,38 @@ func (c *checker) checkFiles(ctx context.Context, m mailboxDir, v *view) (sizes 
 		c.step()
 	}
 	return sizes, nil
+}
+
+// separate looks for names of one key, and returns those that it has seen. Of three,
+// the second and the third may be of one kind and the first of another, so a repair
+// looks again.
+func (c *checker) separate(ctx context.Context, m mailboxDir, v *view) (listed []file, err error) {
+	for tries := 5; ; tries-- {
+		listed, err = v.listAll()
+		if errors.Is(err, fs.ErrNotExist) && !c.repair {
+			listed, err = v.list(false, nil) // new/ is missing, as was said
+		}
+		if err != nil {
+			return nil, err
+		}
+		twins := 0
+		first := make(map[Key]int32, len(listed))
+		for i, f := range listed {
+			key := parseName(f.name).key
+			at, twice := first[key]
+			if !twice {
+				first[key] = int32(i)
+				continue
+			}
+			twins++
+			if err := c.checkTwins(ctx, m, v, [2]file{listed[at], f}); err != nil {
+				return nil, err
+			}
+		}
+		if twins == 0 || !c.repair || tries == 0 || c.failed != nil {
+			return listed, nil
+		}
+	}
 }
 
 // checkFile looks at one name in cur/ or new/.

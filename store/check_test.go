@@ -192,6 +192,12 @@ var damages = []struct {
 		name := curNames(t, filepath.Join(dir, "Maildir"))[0]
 		mustDo(t, os.WriteFile(filepath.Join(dir, "Maildir", "cur", string(parseName(name).key)+":2,"), []byte("another\n"), 0o600))
 	}},
+	{name: "three names of one key", kind: KindDuplicate, text: "key", do: func(t testing.TB, dir string) {
+		in := filepath.Join(dir, "Maildir", "cur")
+		name := curNames(t, filepath.Dir(in))[0]
+		mustDo(t, os.WriteFile(filepath.Join(in, string(parseName(name).key)+":2,F"), []byte("another\n"), 0o600))
+		mustDo(t, os.Link(filepath.Join(in, name), filepath.Join(in, name+"P")))
+	}},
 	{name: "damaged index", kind: KindIndex, text: "damaged", do: func(t testing.TB, dir string) {
 		mustDo(t, os.WriteFile(filepath.Join(dir, ".rtls", "index.db"), []byte(strings.Repeat("no database ", 1000)), 0o600))
 	}},
@@ -318,6 +324,25 @@ func allUIDs(t *testing.T, a *Account) map[string]uint32 {
 		must(t, m.Close())
 	}
 	return all
+}
+
+// A move from new/ to cur/ that was cut off is ended by the next session, also when it
+// has no reason to look into cur/. The flags are those in cur/.
+func TestRepairCutOffMove(t *testing.T) {
+	dir := checkedAccount(t)
+	a := openTestAccount(t, dir)
+	must(t, within(t.Context(), a, func(m *Mailbox) error {
+		_, err := m.SetFlags(t.Context(), FlagChange{UIDs: []uint32{1}, Flags: Seen})
+		return err
+	}))
+	must(t, a.Repair(t.Context(), CheckOptions{})) // cur/ has settled
+	name := curNames(t, a.maildir())[0]
+	must(t, os.Link(filepath.Join(a.maildir(), "cur", name), filepath.Join(a.maildir(), "new", parseName(name).base)))
+	m := openMailbox(t, a, inbox)
+	s := see(t, m)
+	if got := s.At(0); got.UID != 1 || got.Flags != Seen || len(tree(t, a.maildir()).in("new")) != 0 {
+		t.Errorf("%s; %v", describe(s), tree(t, a.maildir()).in("new"))
+	}
 }
 
 // What is left of something that was cut off goes, once it is old enough.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"rtls/internal/testpki"
+	"rtls/store"
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +35,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { busy.Close() })
 			env.Setenv("BUSY", busy.Addr().String())
+			env.Values[inUse{}] = &usedAccount{}
 			cert, key, err := ca.WriteFiles(env.WorkDir, "localhost", testpki.Leaf{Names: []string{"localhost"}})
 			if err != nil {
 				return err
@@ -47,6 +50,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": cmdExits,
 			"mode":  cmdMode,
+			"use":   cmdUse,
 		},
 	})
 }
@@ -82,4 +86,27 @@ func cmdMode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%o", info.Mode().Perm()); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// inUse is the key of a script's usedAccount.
+type inUse struct{}
+
+type usedAccount struct{ *store.Account }
+
+// cmdUse opens the index of an account, and closes it when the script ends or says
+// ! use.
+func cmdUse(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Check(ts.Value(inUse{}).(*usedAccount).Close())
+		return
+	}
+	if len(args) != 1 {
+		ts.Fatalf("usage: use ACCOUNT")
+	}
+	a, err := store.Open(ts.MkAbs(args[0]), nil)
+	ts.Check(err)
+	ts.Defer(func() { a.Close() })
+	_, _, err = a.Usage(context.Background())
+	ts.Check(err)
+	ts.Value(inUse{}).(*usedAccount).Account = a
 }
