@@ -22,6 +22,7 @@ func TestConformanceD(t *testing.T) {
 		{"D02_tag_survives_foreign_tools", d02},
 		{"D03_lost_metadata_is_unknown", d03},
 		{"D04_altered_message_is_unknown", d04},
+		{"D05_delivery_details", d05},
 		{"D06_open_to_others", d06},
 		{"D07_no_message_without_its_tag", d07},
 		{"D08_append_forges_nothing", d08},
@@ -173,6 +174,28 @@ func d03(t *testing.T, p *pki) {
 	}
 	if len(stored) != 4 {
 		t.Errorf("%d messages, want 4", len(stored))
+	}
+}
+
+// The block on top of a stored message says all that was known at its delivery.
+func d05(t *testing.T, _ *pki) {
+	h := newMailHost(t, t.TempDir())
+	h.serve(t)
+	before := time.Now().Truncate(time.Second)
+	h.secure(t).Deliver("<s@example.com> REQUIRETLS RET=FULL ENVID=QQ314159", plainMail, "<alice@example.org> NOTIFY=DELAY ORCPT=rfc822;info@example.org")
+	block := regexp.MustCompile(`\AReturn-Path: <s@example\.com>\r\n` +
+		`Delivered-To: alice@example\.org\r\n` +
+		`RTLS-Delivery: tag=require; origin=esmtp; ret=HDRS;\r\n` +
+		`\tenvid=QQ314159; notify=DELAY;\r\n` +
+		`\torcpt=rfc822;info@example\.org;\r\n` +
+		`\ttls=TLSv1\.3; cipher=TLS_[A-Z0-9_]+;\r\n` +
+		`\tpeer=unix; time=(\S+)\r\n` +
+		`Received: from `).FindStringSubmatch(h.one(t, "alice").raw)
+	if block == nil {
+		t.Fatal(h.one(t, "alice").raw)
+	}
+	if at, err := time.Parse(time.RFC3339, block[1]); err != nil || at.Before(before) || at.After(time.Now()) {
+		t.Errorf("%s: %v", block[1], err)
 	}
 }
 
