@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: all demo test build vet setup soak bench-store bench-lda lda-faults clean
+.PHONY: all demo test build vet setup soak bench-store bench-imap bench-lda lda-faults clean
 
 all: build
 
@@ -38,6 +38,10 @@ soak:
 # BENCH_DIR=DIR measures on another file system.
 bench-store:
 	$(GO) run ./bench/store
+
+# Needs dovecot-imapd and root. CPU=1 counts processor time.
+bench-imap:
+	$(GO) run ./bench/imap
 
 # The delivery agents that rtls-lda is compared with; the tests do without them.
 PEERS_LDA = dovecot-core dovecot-lmtpd maildrop procmail strace

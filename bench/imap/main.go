@@ -4,7 +4,8 @@
 // needs Debian's dovecot-imapd.
 //
 // Both serve the same files over TLS on loopback. MESSAGES sets how many (10000),
-// CRLF=1 has them stored in wire form.
+// CRLF=1 has them stored in wire form. CPU=1 counts processor time in place of time:
+// so a machine that does something else, too, tells the truth.
 package main
 
 import (
