@@ -98,18 +98,43 @@ func (s *site) answers(enable string) []string {
 	return all
 }
 
-// What a client is told does not depend on whether somebody has asked before, nor on
-// what has become of the summaries since.
-func TestSummariesChangeNothing(t *testing.T) {
+// deliverCorpus delivers the test messages and some whose headers are odd.
+func (s *site) deliverCorpus() []testmail.Message {
+	s.t.Helper()
 	all, err := testmail.All("../../../testdata/mail")
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	s := newSite(t)
+	for _, raw := range []string{"X: y\r\nSubject: no end", "From: a\r\n b", "Subject \t: x\r\nnone\r\n to: y\r\nTo:\r\n\r\n"} {
+		all = append(all, testmail.Message{Raw: []byte(raw)})
+	}
 	for _, m := range all {
 		s.deliver("INBOX", string(m.Raw), store.Meta{})
 		s.sync("INBOX")
 	}
+	return all
+}
+
+// Fields that summaries keep are those of the message: one name that they do not keep
+// has all of them read from there.
+func TestKeptFields(t *testing.T) {
+	s := newSite(t)
+	s.deliverCorpus()
+	c := s.login("INBOX")
+	for _, names := range []string{thunderbirdFields, "subject", "To From", "Content-Type List-Id References", "X-TUID"} {
+		kept := strings.Join(c.do("FETCH 1:* BODY.PEEK[HEADER.FIELDS ("+names+")]"), "\n")
+		read := strings.Join(c.do("FETCH 1:* BODY.PEEK[HEADER.FIELDS ("+names+" X-Nobody-Has-This)]"), "\n")
+		if read = strings.ReplaceAll(read, " X-Nobody-Has-This", ""); kept != read {
+			t.Errorf("%s: %s", names, firstDifference(read, kept))
+		}
+	}
+}
+
+// What a client is told does not depend on whether somebody has asked before, nor on
+// what has become of the summaries since.
+func TestSummariesChangeNothing(t *testing.T) {
+	s := newSite(t)
+	all := s.deliverCorpus()
 	for _, enable := range []string{"", "IMAP4rev2"} {
 		put := func(list []store.Summary) {
 			t.Helper()
