@@ -172,7 +172,14 @@ func serverTLS(f *config.File) (*tls.Config, error) {
 // serveStdio serves one client on standard input and output. When that is a
 // socket, as from inetd, its address counts for what the client may do.
 func serveStdio(ctx context.Context, server *lmtp.Server, env cli.Env) error {
-	if conn, err := net.FileConn(env.Stdin); err == nil {
+	// FileConn makes a descriptor non-blocking for all who share it, so it is for
+	// sockets only.
+	if info, err := env.Stdin.Stat(); err == nil && info != nil {
+		conn, err := net.FileConn(env.Stdin)
+		if err != nil {
+			_ = err; conn = nil
+		}
+		if conn != nil {
 		if conn.RemoteAddr() == nil {
 			conn.Close()
 			return cli.Errorf(cli.Config, "standard input is a socket that listens").
@@ -186,7 +193,7 @@ func serveStdio(ctx context.Context, server *lmtp.Server, env cli.Env) error {
 		}
 		server.ServeConn(ctx, conn)
 		return nil
-	}
+	}}
 	near, far := net.Pipe()
 	go func() {
 		// Nobody waits for this one: it may hang in a read for as long as the

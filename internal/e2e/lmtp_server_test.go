@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -260,6 +261,48 @@ func TestLMTPInetd(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "socket that listens") {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// A pipe as standard input may take its time, more than once.
+func TestLMTPSlowPipe(t *testing.T) {
+	h := newMailHost(t, t.TempDir())
+	cmd := exec.CommandContext(t.Context(), bin("rtls-lda"), "--config", h.config, "--lmtp", "stdio")
+	cmd.Env = quickExit
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// What is sent waits for the reply to what was sent before it.
+	r := bufio.NewReader(stdout)
+	for _, step := range []struct{ say, want string }{
+		{"", "220 "}, {"LHLO x", "250 "}, {"MAIL FROM:<>", "250 "}, {"RCPT TO:<alice>", "250 "}, {"DATA", "354 "}, {plainMail + ".", "250 2.0.0 "}, {"QUIT", "221 "},
+	} {
+		if step.say != "" {
+			if _, err := io.WriteString(stdin, step.say+"\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		line := "250-"
+		for line[3] == '-' {
+			if line, err = r.ReadString('\n'); err != nil || len(line) < 4 {
+				t.Fatalf("behind %q: %q, %v", step.say, line, err)
+			}
+		}
+		if !strings.HasPrefix(line, step.want) {
+			t.Fatalf("%q is answered with %q", step.say, line)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	h.one(t, "alice")
 }
 
 // With client_ca, only who shows a certificate is believed.
