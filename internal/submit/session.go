@@ -27,6 +27,12 @@ type session struct {
 
 	extensions map[string]string // of the last EHLO: keyword in upper case to its parameters
 	dotSent    bool              // all of the message may have left
+
+	// What follows is for a Session, see many.go.
+	keep   bool // more messages may follow this one
+	ready  bool // secure and logged in
+	usable bool // the last transaction left the connection as it found it
+	stale  bool // the server takes no more over this connection
 }
 
 func (s *session) dial(ctx context.Context) error {
@@ -69,16 +75,22 @@ func (t *timedWriter) Write(p []byte) (int, error) {
 // close ends the connection; over TLS with a close_notify (RFC 8314 section 3.4).
 func (s *session) close() { _ = s.conn.Close() }
 
-// run is the session from the greeting to the end.
+// run is the session from the greeting to the end, or, where it is ready, from MAIL.
 func (s *session) run(m *Mail) (*Receipt, error) {
-	if err := s.secure(); err != nil {
-		return nil, err
+	if !s.ready {
+		if err := s.secure(); err != nil {
+			return nil, err
+		}
 	}
 	state, err := s.guard(m.Wish)
 	if err == nil {
 		err = s.able(m)
 	}
-	if err == nil {
+	if s.ready && err != nil {
+		s.usable = true // the server has heard nothing
+		return nil, err
+	}
+	if err == nil && !s.ready {
 		err = s.authenticate()
 	}
 	if err != nil {
@@ -87,6 +99,7 @@ func (s *session) run(m *Mail) (*Receipt, error) {
 		}
 		return nil, err
 	}
+	s.ready = s.keep
 	reply, err := s.transact(m)
 	if err != nil {
 		return nil, err

@@ -64,7 +64,8 @@ func (s *session) rcptCommand(m *Mail, to string) string {
 	return line
 }
 
-// transact sends the message. Every way out ends the session.
+// transact sends the message. Every way out ends the session, unless it is kept and
+// the server is ready for another.
 func (s *session) transact(m *Mail) (Reply, error) {
 	dataAsked, err := s.envelope(m)
 	if err != nil {
@@ -80,7 +81,7 @@ func (s *session) transact(m *Mail) (Reply, error) {
 		return Reply{}, err
 	}
 	if r.Code != 354 {
-		s.quit()
+		s.leave()
 		return Reply{}, refused(stageData, "DATA", r)
 	}
 	return s.content(m)
@@ -124,6 +125,7 @@ func (s *session) envelope(m *Mail) (dataAsked bool, err error) {
 	if !refusals.any() {
 		return dataAsked, nil
 	}
+	s.stale = refusals.mail != nil && refusals.mail.reply.Code/100 == 4
 	s.abandon(dataAsked)
 	return false, refusals.err(len(m.To))
 }
@@ -137,7 +139,7 @@ func (s *session) abandon(dataAsked bool) {
 			return
 		}
 	}
-	s.quit()
+	s.leave()
 }
 
 // content sends the text and the final dot, and QUIT in the same group where that
@@ -155,7 +157,7 @@ func (s *session) content(m *Mail) (Reply, error) {
 	}
 	pipelining := s.offers("PIPELINING")
 	end := ".\r\n"
-	if pipelining {
+	if pipelining && !s.keep {
 		end += "QUIT\r\n"
 	}
 	s.trace("> ", fmt.Sprintf("(%d octets)", m.Size))
@@ -173,6 +175,8 @@ func (s *session) content(m *Mail) (Reply, error) {
 	switch {
 	case err != nil:
 		return Reply{}, err
+	case s.keep:
+		s.usable = r.Code != 421
 	case !pipelining:
 		s.quit()
 	default:

@@ -1,0 +1,108 @@
+package submit
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"rtls/internal/cli"
+	"rtls/internal/requiretls"
+	"rtls/internal/testpki"
+	"rtls/internal/tlsconf"
+)
+
+// serveDialogues plays a dialogue with each connection, in turn.
+func serveDialogues(t *testing.T, dialogues ...[]step) *Target {
+	t.Helper()
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.TLS(testpki.Leaf{Names: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := tlsconf.Client(writeCA(t, ca), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	wait.Go(func() { // ended by the cleanup
+		for _, steps := range dialogues {
+			conn, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			serveSteps(t, tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}), steps)
+			conn.Close()
+		}
+	})
+	t.Cleanup(func() { wait.Wait(); l.Close() })
+	return &Target{Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, User: "alice", Password: "secret"}
+}
+
+// One login for several messages, whatever becomes of them; and each passes the
+// guard for itself.
+func TestSession(t *testing.T) {
+	good := []step{{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, {data, "250 2.0.0 taken\r\n"}}
+	steps := append([]step{hello, login}, good...)
+	steps = append(steps,
+		step{mail + rcpt + "DATA\r\n", "250 ok\r\n550 5.1.1 nobody\r\n503 whom to?\r\n"}, step{"RSET\r\n", "250 ok\r\n"},
+		step{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, step{data, "554 5.6.0 no\r\n"})
+	steps = append(append(steps, good...), goodbye)
+	c := NewSession(serveDialogues(t, steps), Options{Hostname: "client.example.org"})
+	defer c.Close()
+	for i, code := range []int{0, cli.NoUser, cli.DataErr, cli.DataErr, 0} {
+		m := message()
+		if i == 3 {
+			m.UTF8 = true // which this server does not offer: nothing is said
+		}
+		if _, err := c.Send(t.Context(), m); cli.ExitCode(err) != code {
+			t.Errorf("message %d: %v, want %d", i, err, code)
+		}
+	}
+}
+
+// The guard looks at each message's wish, also where the session is open by now.
+func TestSessionGuards(t *testing.T) {
+	steps := []step{
+		{hello.want, "250-localhost\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n"}, login,
+		{"MAIL FROM:<alice@example.org>\r\n" + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, {data, "250 taken\r\n"}, goodbye,
+	}
+	c := NewSession(serveDialogues(t, steps), Options{Hostname: "client.example.org"})
+	defer c.Close()
+	m := message()
+	m.Wish = requiretls.Auto
+	if _, err := c.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Send(t.Context(), message())
+	checkError(t, err, cli.Unavailable, requiretls.StatusNoSupport, false)
+}
+
+// A connection that is dead, or on which the server takes no more, is replaced; one
+// that breaks behind the text is not, since the server may have it.
+func TestSessionReconnects(t *testing.T) {
+	good := []step{{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, {data, "250 2.0.0 taken\r\n"}}
+	first := append([]step{hello, login}, good...) // and hangs up
+	second := append(append([]step{hello, login}, good...),
+		step{mail + rcpt + "DATA\r\n", "452 4.3.0 enough\r\n503 no\r\n503 no\r\n"}, step{"RSET\r\n", "421 bye\r\n"})
+	third := append(append([]step{hello, login}, good...), good[0], step{data, ""}) // and hangs up
+	c := NewSession(serveDialogues(t, first, second, third), Options{Hostname: "client.example.org"})
+	defer c.Close()
+	for i := range 3 {
+		if _, err := c.Send(t.Context(), message()); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	_, err := c.Send(t.Context(), message())
+	checkError(t, err, cli.TempFail, "4.4.2", true)
+}
