@@ -174,12 +174,11 @@ func serverTLS(f *config.File) (*tls.Config, error) {
 func serveStdio(ctx context.Context, server *lmtp.Server, env cli.Env) error {
 	// FileConn makes a descriptor non-blocking for all who share it, so it is for
 	// sockets only.
-	if info, err := env.Stdin.Stat(); err == nil && info != nil {
+	if info, err := env.Stdin.Stat(); err == nil && info.Mode().Type() == fs.ModeSocket {
 		conn, err := net.FileConn(env.Stdin)
 		if err != nil {
-			_ = err; conn = nil
+			return cli.Errorf(cli.TempFail, "standard input: %w", err)
 		}
-		if conn != nil {
 		if conn.RemoteAddr() == nil {
 			conn.Close()
 			return cli.Errorf(cli.Config, "standard input is a socket that listens").
@@ -193,7 +192,7 @@ func serveStdio(ctx context.Context, server *lmtp.Server, env cli.Env) error {
 		}
 		server.ServeConn(ctx, conn)
 		return nil
-	}}
+	}
 	near, far := net.Pipe()
 	go func() {
 		// Nobody waits for this one: it may hang in a read for as long as the
