@@ -37,6 +37,8 @@ type File struct {
 type Send struct {
 	Default  string              `toml:"default"` // account to use when none is named; optional if there is just one
 	Accounts map[string]*Account `toml:"account"`
+	Spool    string              `toml:"spool"`    // directory of the outgoing queue, absolute or below "~/"; empty: no queue
+	InDoubt  string              `toml:"in_doubt"` // what may have been sent: "resend" (default) or "hold"
 }
 
 // Account is one identity with the submission server that takes its mail.
@@ -116,6 +118,9 @@ func parse(path, text string) (*File, error) {
 		key := unknown[0]
 		return nil, f.errorf(key, "unknown key %q; see rtls.toml(5) for the keys there are", key.String())
 	}
+	if err := f.checkSpool(); err != nil {
+		return nil, err
+	}
 	for name, account := range f.Send.Accounts {
 		account.Name = name
 		if err := f.checkAccount(account); err != nil {
@@ -132,6 +137,18 @@ func (f *File) errorf(key toml.Key, format string, args ...any) error {
 		return fmt.Errorf("no configuration file: %w", err)
 	}
 	return fmt.Errorf("%s:%d: %w", f.path, lineOf(f.text, key), err)
+}
+
+func (f *File) checkSpool() error {
+	s := &f.Send
+	if s.Spool != "" && !strings.HasPrefix(s.Spool, "/") && !strings.HasPrefix(s.Spool, "~/") {
+		return f.errorf(toml.Key{"send", "spool"}, `spool is an absolute path, or one that begins with "~/", not %q`, s.Spool)
+	}
+	switch s.InDoubt {
+	case "", "resend", "hold":
+		return nil
+	}
+	return f.errorf(toml.Key{"send", "in_doubt"}, `in_doubt is "resend" or "hold", not %q`, s.InDoubt)
 }
 
 func (f *File) checkAccount(a *Account) error {

@@ -48,6 +48,8 @@ func TestErrors(t *testing.T) {
 		{"no host", "# x\n[send.account.\"a.b\"]\nfrom = \"x\"\n", `rtls.toml:2: account "a.b" has no submission server; write host = `},
 		{"tls", "[send.account.a]\nhost=\"h\"\ntls=\"none\"\n", `rtls.toml:3: tls is "implicit" or "starttls"`},
 		{"wish", "[send.account.a]\nhost=\"h\"\nrequiretls=\"maybe\"\n", `rtls.toml:3: requiretls is yes, no or auto`},
+		{"spool", "[send]\nspool=\"queue\"\n", `rtls.toml:2: spool is an absolute path`},
+		{"in doubt", "[send]\nspool=\"~/q\"\nin_doubt=\"lose\"\n", `rtls.toml:3: in_doubt is "resend" or "hold"`},
 		{"no password", "[send.account.a]\nhost=\"h\"\nuser=\"u\"\n", `rtls.toml:3: account "a" has a user but no password; write password_file`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
