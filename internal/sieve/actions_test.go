@@ -184,6 +184,20 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 }
 
+func TestActionsAreBounded(t *testing.T) {
+	script := `require "fileinto";`
+	for i := range maxActions {
+		script += fmt.Sprintf(`fileinto "%d";`, i)
+	}
+	if got := outcomeOf(t, testEnv, messageOf(plainMessage), script); strings.Count(got, "file ") != maxActions {
+		t.Errorf("got %s", got)
+	}
+	got := outcomeOf(t, testEnv, messageOf(plainMessage), script+"\n"+`keep;`)
+	if got != "keep error: 2:1: keep: too many actions: there can be 64" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // Vacation and reject do not go together, whether there is an answer or not.
 func TestRejectAfterNoAnswer(t *testing.T) {
 	got := outcomeOf(t, testEnv, messageOf("Subject: x\n\n"), `require ["reject", "vacation"]; vacation "x"; reject "no";`)

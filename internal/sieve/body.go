@@ -42,7 +42,7 @@ func wanted(p *mimetree.Part, types []string) bool {
 		switch {
 		case t == "":
 			return true
-		case pair && (typ == "" || subtype == "" || strings.Contains(subtype, "/")):
+		case pair && (subtype == "" || strings.Contains(subtype, "/")):
 		case p.Is(typ, subtype):
 			return true
 		}

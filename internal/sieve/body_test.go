@@ -169,7 +169,7 @@ func rebuilt(g glob, value string, spans []int) string {
 		spans = spans[2:]
 	}
 	for _, s := range g {
-		for range s.stars {
+		if s.star {
 			next()
 		}
 		for i := range len(s.text) {

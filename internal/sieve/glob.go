@@ -13,9 +13,9 @@ type glob []segment
 
 // segment is what stands between two stars.
 type segment struct {
-	text  string
-	any   []bool // the octets that stand for any one, nil if there are none
-	stars int    // before it; 0 only for the first
+	text string
+	any  []bool // the octets that stand for any one, nil if there are none
+	star bool   // it has a star before it, as all but the first have
 }
 
 // compileGlob reads a pattern, with \ before an octet that stands for itself.
@@ -32,11 +32,9 @@ func compileGlob(pattern string) glob {
 	}
 	for i := 0; i < len(pattern); i++ {
 		switch c := pattern[i]; {
-		case c == '*' && len(b) == 0 && s.stars > 0:
-			s.stars++
 		case c == '*':
 			end()
-			s, b = segment{stars: 1}, nil
+			s, b = segment{star: true}, nil
 		case c == '?':
 			s.any = append(append(s.any, make([]bool, len(b)-len(s.any))...), true)
 			b = append(b, '?')
@@ -53,7 +51,7 @@ func compileGlob(pattern string) glob {
 
 // contains is the pattern that :contains amounts to.
 func contains(key string) glob {
-	return glob{{}, {text: key, stars: 1}, {stars: 1}}
+	return glob{{}, {text: key, star: true}, {star: true}}
 }
 
 // at says whether a segment is at the start of s.
@@ -97,7 +95,7 @@ func (g glob) match(value string, spans bool, work *budget) (found []int, ok boo
 		s := &g[i]
 		start := pos
 		switch {
-		case s.stars == 0:
+		case !s.star:
 			ok = s.at(value, work)
 		case i == len(g)-1:
 			start = len(value) - len(s.text)
@@ -117,13 +115,10 @@ func (g glob) match(value string, spans bool, work *budget) (found []int, ok boo
 	return found, pos == len(value) && *work >= 0
 }
 
-// spans adds where the wildcards of a segment are that was found at start, with
-// its stars between pos and start: the last of several takes it all.
+// spans adds where the wildcards of a segment are that was found at start, its star
+// standing for what is between pos and start.
 func (s *segment) spans(found []int, pos, start int) []int {
-	for i := 1; i < s.stars; i++ {
-		found = append(found, pos, pos)
-	}
-	if s.stars > 0 {
+	if s.star {
 		found = append(found, pos, start)
 	}
 	for i, any := range s.any {

@@ -27,6 +27,7 @@ To: roadrunner+birds@acme.example.com, Wile <wile@ACME.Example.COM>
 Cc: Friends: a@example.net, b@example.net;
 Subject: I have a present for you
 Resent-To: a+b+c@d.example
+Reply-To: root
 X-Priority: 02
 X-Empty:
 X-Words: =?utf-8?q?Gr=C3=BC=C3=9Fe?=  =?iso-8859-1?q?_=E4?=

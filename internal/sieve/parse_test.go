@@ -17,6 +17,7 @@ func TestParseErrors(t *testing.T) {
 		{"keep;\n\n  /* no end", `3:3: the comment does not end: close it with */`},
 		{`redirect "a@b;`, `1:10: the string does not end: close it with a double quote`},
 		{"redirect \"a\x00\";", `1:10: the string holds a NUL: write ${hex:00}, with require "encoded-character"`},
+		{"redirect \"a\\\x00\";", `1:10: the string holds a NUL: write ${hex:00}, with require "encoded-character"`},
 		{"keep\x00;", `1:5: NUL is not allowed: in a string write ${hex:00}, with require "encoded-character"`},
 		{`if size :over 1KB { keep; }`, `1:15: "kb" is no unit: a number is followed by K, M, G or nothing`},
 		{`if size :over 9999999999999999999 { keep; }`, `1:15: the number is too large: the largest is 9223372036854775807`},

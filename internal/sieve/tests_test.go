@@ -67,6 +67,9 @@ var evaluated = []struct {
 	{`address :user "resent-to" "a"`, true},
 	{`address :localpart "resent-to" "a+b+c"`, true},
 	{`address :localpart "return-path" "coyote"`, true},
+	{`address :localpart "reply-to" "root"`, false},
+	{`address :domain "reply-to" ""`, false},
+	{`address "reply-to" "root"`, true},
 	{`envelope :detail "to" "birds"`, true},
 	{`envelope :user "to" "roadrunner"`, true},
 	{`envelope "to" "roadrunner+birds@acme.example.com"`, true},
@@ -266,6 +269,13 @@ func TestSize(t *testing.T) {
 		if got := holds(t, testEnv, msg, test); got != want {
 			t.Errorf("%s: got %t", test, got)
 		}
+	}
+}
+
+func TestHeaderIsBounded(t *testing.T) {
+	msg := messageOf("X-First: x\n" + strings.Repeat("X-Many: "+strings.Repeat("y", 90)+"\n", maxHeader/100) + "X-Last: x\n\n")
+	if !holds(t, testEnv, msg, `exists "x-first"`) || holds(t, testEnv, msg, `exists "x-last"`) {
+		t.Error("fields are to be found up to the limit")
 	}
 }
 

@@ -97,8 +97,7 @@ func readReference(at place, name string) (ref part, ok bool, err error) {
 	if isIdentifier(name) {
 		return part{text: strings.ToLower(name), ref: true, match: -1}, true, nil
 	}
-	digits := strings.TrimLeft(name, "0")
-	index, convErr := strconv.Atoi("0" + digits)
+	index, convErr := strconv.Atoi(name)
 	if convErr != nil || index > maxMatch {
 		return ref, false, at.errorf("${%s} is beyond the last match variable, ${%d}", name, maxMatch)
 	}
