@@ -78,14 +78,14 @@ func (c *content) header(ctx context.Context) ([]field, error) {
 	}
 	raw := make([]byte, 0, 4<<10)
 	r := c.section(ctx, mimetree.Span{End: min(c.Size, maxHeader)})
-	for end := -1; end < 0; {
+	for {
 		if len(raw) == cap(raw) {
 			raw = append(raw, make([]byte, len(raw))...)[:len(raw)]
 		}
 		n, err := r.Read(raw[len(raw):cap(raw)])
 		seen := max(0, len(raw)-3)
 		raw = raw[:len(raw)+n]
-		if end = headerEnd(raw, seen); end >= 0 {
+		if end := headerEnd(raw, seen); end >= 0 {
 			raw = raw[:end]
 			break
 		}
