@@ -1,5 +1,5 @@
 // Package tlsconf is the only place that builds a *tls.Config. Certificates are
-// always verified; there is no switch to turn that off.
+// always verified, by authorities or by DANE; there is no switch to turn that off.
 package tlsconf
 
 import (
