@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"rtls/internal/auth"
@@ -25,6 +26,9 @@ func main() {
 	// Nobody may be reading what we say, and that is no reason to die with a
 	// message half delivered.
 	signal.Ignore(syscall.SIGPIPE)
+	// The runtime ends with 2 when it gets no thread or no memory, and Postfix bounces
+	// mail for that. It tries again where a signal ended us.
+	debug.SetTraceback("crash")
 	cli.Main(name, run)
 }
 
