@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -115,15 +116,26 @@ func asNobody() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
 }
 
+// patience is how long a delivery of one message may take, and hangs what is said of
+// one that takes longer.
+const (
+	patience = 15 * time.Second
+	hangs    = "hangs"
+)
+
 // deliver runs a delivery, behind a prefix like "strace", and says with which status
 // it ended: a number, or the name of a signal.
 func (p *placed) deliver(ctx context.Context, message []byte, prefix ...string) (exit string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	argv := append(prefix, p.argv...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin = bytes.NewReader(message)
 	cmd.Dir = p.home
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + p.home, "USER=nobody", "LOGNAME=nobody", "SHELL=/bin/sh"}
 	cmd.SysProcAttr = asNobody()
+	cmd.SysProcAttr.Setpgid = true // what strace runs has to end with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err = cmd.Run(); err != nil && cmd.ProcessState == nil {
@@ -131,6 +143,9 @@ func (p *placed) deliver(ctx context.Context, message []byte, prefix ...string) 
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w\n%s", argv, err, out.Bytes())
+	}
+	if ctx.Err() != nil {
+		return hangs, err
 	}
 	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if status.Signaled() {
