@@ -17,6 +17,8 @@ type normaliser struct {
 	cr    bool   // the last octet was a CR, whose CRLF is written
 	open  bool   // the last line has no end yet
 	eight bool   // an octet above 127 was seen
+	width int    // octets of the last line, which has no end yet
+	long  bool   // a line has more than maxLine octets
 }
 
 func (n *normaliser) Write(p []byte) (int, error) {
@@ -61,9 +63,13 @@ func (n *normaliser) line(line []byte, ended bool) {
 	}
 	n.buf = append(n.buf, line...)
 	n.open = n.open || len(line) > 0
+	n.width += len(line)
+	n.long = n.long || n.width > maxLine
 }
 
 func (n *normaliser) end(line []byte) {
+	n.long = n.long || n.width+len(line) > maxLine
+	n.width = 0
 	n.buf = append(append(n.buf, line...), '\r', '\n')
 	n.open = false
 }

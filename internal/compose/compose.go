@@ -95,7 +95,38 @@ func (m *Message) readBody(r io.Reader) error {
 		return err
 	}
 	m.EightBit = m.EightBit || n.eight
-	return n.finish()
+	if err := n.finish(); err != nil {
+		return err
+	}
+	if !n.long && !hasLongLine(m.header) {
+		return nil
+	}
+	short, err := m.Recode(ShortLines)
+	if err != nil {
+		return err
+	}
+	m.Close()
+	m.header, m.body, m.EightBit = nil, &short.body, short.eight
+	return nil
+}
+
+// Recode returns the message in another encoding, see the function Recode. The
+// message itself stays as it is.
+func (m *Message) Recode(need Need) (*Recoded, error) {
+	return Recode(m, m.Size(), need, m.body.dir)
+}
+
+// ReadAt reads from the message as WriteTo writes it.
+func (m *Message) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	if off < int64(len(m.header)) {
+		n = copy(p, m.header[off:])
+	}
+	if n == len(p) {
+		return n, nil
+	}
+	more, err := m.body.ReadAt(p[n:], off+int64(n)-int64(len(m.header)))
+	return n + more, err
 }
 
 // head fills in the envelope and the header.

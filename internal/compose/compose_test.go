@@ -56,7 +56,6 @@ func TestBody(t *testing.T) {
 		{"dots", ".\n..\n.x\n", ".\r\n..\r\n.x\r\n"},
 		{"empty", "", ""},
 		{"blank lines", "\n\n", "\r\n\r\n"},
-		{"long line", strings.Repeat("x", 200000), strings.Repeat("x", 200000) + "\r\n"},
 		{"large", strings.Repeat("0123456789\n", 20000), strings.Repeat("0123456789\r\n", 20000)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -283,7 +282,7 @@ func TestFlags(t *testing.T) {
 		eight, utf8 bool
 	}{
 		{"Subject: s\n\nx\n", "b@example.net", false, false},
-		{"Subject: s\n\n" + strings.Repeat("x", 40000) + "\xe4\n", "b@example.net", true, false},
+		{"Subject: s\n\n" + strings.Repeat("xxxxxxx\n", 5000) + "\xe4\n", "b@example.net", true, false},
 		{"Subject: Störung\n\nx\n", "b@example.net", true, false},
 		{"To: Jörg <b@example.net>\n\nx\n", "b@example.net", true, false},
 		{"To: jörg@example.net\n\nx\n", "b@example.net", true, true},

@@ -2,18 +2,19 @@
 // can be sent, and its envelope.
 //
 // The whole message is read before anything is sent. A NUL, a second
-// TLS-Required field, a missing recipient or an 8-bit body for a server without
-// 8BITMIME are thereby known before a connection is opened, so that a refused
-// message leaves nothing behind anywhere, and the size for SIZE= is exact. The
-// price is one copy of a large message: a body of up to 64 KiB stays in memory, a
-// larger one goes to a file without a name, so that memory stays flat.
+// TLS-Required field or a missing recipient are thereby known before a connection
+// is opened, so that a refused message leaves nothing behind anywhere, and the size
+// for SIZE= is exact. The price is one copy of a large message: a body of up to
+// 64 KiB stays in memory, a larger one goes to a file without a name, so that memory
+// stays flat.
 //
 // # What is done to a message
 //
 // Line ends become CRLF: LF, CRLF, both mixed, and CR alone in the body. The last
-// line gets one if it has none. A line that holds a single dot is text. Lines of
-// more than 998 octets and 8-bit text stay as they are: to re-encode them breaks
-// signatures, and the servers that refuse them say so.
+// line gets one if it has none. A line that holds a single dot is text. Parts with
+// lines of more than 998 octets are encoded in quoted-printable or base64, long
+// fields are folded; 8-bit text stays as it is, and is encoded only for a server
+// without 8BITMIME. Neither is ever done to a signed part: see Recode.
 //
 // The header is repaired only where readers disagree about what it means:
 //
@@ -32,5 +33,6 @@
 // NUL octets anywhere (RFC 2045 sections 2.7 and 2.8), a carriage return within a
 // header line (what follows it would be a field to some readers and not to
 // others), more than one TLS-Required field or one with another value than No,
-// a header of more than 1 MiB, and addresses that SMTP cannot carry.
+// a header of more than 1 MiB, addresses that SMTP cannot carry, and long lines in
+// a signed part.
 package compose

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -56,6 +57,14 @@ func (s *spill) WriteTo(w io.Writer) (int64, error) {
 
 // writerOnly hides a ReadFrom, which would read in pieces of its own size.
 type writerOnly struct{ io.Writer }
+
+// ReadAt reads what was written.
+func (s *spill) ReadAt(p []byte, off int64) (int, error) {
+	if s.file != nil {
+		return s.file.ReadAt(p, off)
+	}
+	return bytes.NewReader(s.mem).ReadAt(p, off)
+}
 
 func (s *spill) Close() error {
 	if s.file == nil {
