@@ -35,6 +35,8 @@ type operation struct {
 	// again, unless it is nil, is run after a run that did not return nil. It must
 	// succeed, and then done is true.
 	again func(ctx context.Context, a *Account) error
+	// crashed, unless it is nil, takes the place of done after a crash and again.
+	crashed func(w *world) error
 }
 
 // world is what an account holds, seen afresh.
@@ -153,10 +155,11 @@ var operations = []operation{
 		undone: func(w *world) error { return want(w, "fresh", "Dest", 0) },
 	},
 	{
-		name:  "once",
-		run:   sendOnce,
-		done:  func(w *world) error { return want(w, "fresh", inbox, 1) }, // G11
-		again: sendOnce,
+		name:    "once",
+		run:     sendOnce,
+		done:    func(w *world) error { return want(w, "fresh", inbox, 1) }, // G11
+		again:   sendOnce,
+		crashed: func(w *world) error { return want(w, "fresh", inbox, 1, 2) },
 	},
 	{
 		name: "once, read before it comes again",
@@ -166,6 +169,7 @@ var operations = []operation{
 			err := within(ctx, a, func(m *Mailbox) error { return nil })
 			return errors.Join(err, sendOnce(ctx, a))
 		},
+		crashed: func(w *world) error { return want(w, "fresh", inbox, 1, 2) },
 	},
 	{
 		name: "deliver under a quota",
@@ -399,6 +403,7 @@ func examine(t *testing.T, dir string) *world {
 // check asserts what holds however an operation ended.
 func check(t *testing.T, op operation, dir string, err error, before *world) {
 	t.Helper()
+	crashed := errors.Is(err, faultfs.ErrCrash)
 	if err != nil && op.again != nil {
 		a, oerr := Open(dir, nil)
 		must(t, oerr)
@@ -435,6 +440,8 @@ func check(t *testing.T, op operation, dir string, err error, before *world) {
 	switch {
 	case errors.Is(err, faultfs.ErrCrash):
 		verdict = nil
+	case crashed && op.crashed != nil:
+		verdict = op.crashed
 	case err != nil:
 		verdict = op.undone
 	}

@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -21,9 +23,12 @@ import (
 // one file the same key, and whatever names it gets are one message (see sync.go).
 // The content is not held after the delivery, or what is expunged would live on.
 //
-// The order is: pending, durable; name in new/, durable; done, durable; pending
-// removed. Whoever has seen or made the pending entry looks for done after it: it
-// can only have been made before, or is to be made after, what we do.
+// The order is: pending; name in new/, durable; done; pending removed. Whoever has seen
+// or made the pending entry looks for done after it: it can only have been made before,
+// or is to be made after, what we do. Traces are not made durable by themselves, which
+// would double the price of a delivery: a process that is killed leaves them, and a file
+// system with a journal keeps the order. Where the system itself crashes and the file
+// system forgets a trace but not the name, a second try makes a second copy.
 
 // onceKeep is how long a delivery is known again, at the least.
 const onceKeep = 7 * 24 * time.Hour
@@ -49,6 +54,9 @@ func (d *Delivery) trace(once string) trace {
 func (t trace) key(modified time.Time) Key {
 	return Key(fmt.Sprintf("%d.M%dO%s.rtls", modified.Unix(), modified.Nanosecond()/1000, t.hash[:32]))
 }
+
+// made says whether a key was made by the delivery, whenever that was.
+func (t trace) made(key Key) bool { return strings.HasSuffix(string(key), "O"+t.hash[:32]+".rtls") }
 
 // commitOnce is Commit of a finished delivery with a Once: S2 to S3.
 func (d *Delivery) commitOnce(meta Meta) (Key, error) {
@@ -77,20 +85,14 @@ func (d *Delivery) tryOnce(meta Meta, t trace) (Key, error) {
 	if err != nil {
 		return "", fmt.Errorf("note delivery: %w", err)
 	}
-	switch raw, err := d.a.fs.ReadFile(t.done()); {
-	case err == nil:
-		if mine {
+	if key, err := d.a.doneBefore(t); key != "" || err != nil {
+		if err == nil && mine {
 			err = d.a.fs.Remove(t.pending())
 			if errors.Is(err, fs.ErrNotExist) {
 				err = nil // somebody else, who found the same
 			}
 		}
-		return Key(raw), err
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("look for earlier delivery: %w", err)
-	}
-	if err := d.a.fs.SyncDir(t.dir); err != nil {
-		return "", fmt.Errorf("note delivery: %w", err)
+		return key, err
 	}
 	info, err := d.a.fs.Stat(t.pending())
 	if err != nil {
@@ -102,6 +104,24 @@ func (d *Delivery) tryOnce(meta Meta, t trace) (Key, error) {
 	}
 	d.a.markDone(t, key)
 	return key, nil
+}
+
+// doneBefore is the key of the message, if its delivery is known to be done.
+func (a *Account) doneBefore(t trace) (Key, error) {
+	raw, err := a.fs.ReadFile(t.done())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("look for earlier delivery: %w", err)
+	case t.made(Key(raw)):
+		return Key(raw), nil
+	}
+	// A crash of the system has left it without its content.
+	if err := a.fs.Remove(t.done()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look for earlier delivery: %w", err)
+	}
+	return "", nil
 }
 
 // leavePending makes the pending entry; mine is false if there was one.
@@ -130,7 +150,7 @@ func (d *Delivery) leavePending(meta Meta, t trace) (mine bool, err error) {
 func (d *Delivery) nameOnce(meta Meta, t trace, key Key, mine bool) error {
 	content := d.draft.content
 	if !mine {
-		found, err := d.findOnce(key)
+		found, err := d.findOnce(t)
 		if err != nil || found {
 			return err
 		}
@@ -147,6 +167,12 @@ func (d *Delivery) nameOnce(meta Meta, t trace, key Key, mine bool) error {
 		name = string(appendInfo([]byte(name), meta.Flags, ""))
 	}
 	err := d.a.admit(content.wireSize, func() error { return d.linkPending(t, filepath.Join(d.dir, sub), name) })
+	if errors.Is(err, ErrQuota) && mine {
+		// A try that has left no trace may have taken the room.
+		if found, ferr := d.findOnce(t); found && ferr == nil {
+			return nil
+		}
+	}
 	if errors.Is(err, ErrQuota) {
 		// What was refused is not to take up room.
 		if rerr := d.a.fs.Remove(t.pending()); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -169,7 +195,7 @@ func (d *Delivery) linkPending(t trace, dir, name string) error {
 
 // findOnce looks for a message that an earlier try has named, and makes its name
 // durable.
-func (d *Delivery) findOnce(key Key) (bool, error) {
+func (d *Delivery) findOnce(t trace) (bool, error) {
 	v := &view{a: d.a, dir: d.dir}
 	listed, err := v.list(true, nil)
 	if err == nil {
@@ -179,7 +205,7 @@ func (d *Delivery) findOnce(key Key) (bool, error) {
 		return false, err
 	}
 	for _, f := range listed {
-		if parseName(f.name).key != key {
+		if !t.made(keyOf(f.name)) {
 			continue
 		}
 		// It may be moving from new/ to cur/.
@@ -196,13 +222,29 @@ func (d *Delivery) findOnce(key Key) (bool, error) {
 // markDone replaces the pending entry. If that fails the message has been
 // delivered all the same, and the pending entry stays until it is too old.
 func (a *Account) markDone(t trace, key Key) {
-	err := a.fs.WriteFile(t.done(), []byte(key))
+	err := a.writeDone(t, key)
 	if err == nil {
 		err = a.fs.Remove(t.pending())
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		a.log.Warn("trace of delivery stays behind", "path", t.pending(), "err", err)
 	}
+}
+
+func (a *Account) writeDone(t trace, key Key) (err error) {
+	temp, err := a.fs.Temp(t.dir, string(a.names.key()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, temp.Close()) }()
+	if _, err := io.WriteString(temp, string(key)); err != nil {
+		return err
+	}
+	err = temp.Link(t.done())
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // cleanOnce removes traces that are older than onceKeep, a bounded number of them.
