@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -117,7 +118,7 @@ func (v *view) confirm(missing []int) ([]int, error) {
 	for _, i := range missing {
 		f := v.at(s, i)
 		_, err := v.a.fs.Stat(v.path(f.inNew, f.name))
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) { // no file can have such a name
 			gone = append(gone, i)
 		}
 	}

@@ -17,6 +17,7 @@
 //	    index.db               SQLite: UIDs, change numbers, keywords, counters
 //	    index.db-lock          who holds it changes the index
 //	    index.db-users         who shares it has the index open
+//	    index.db-suspect       damage was seen: who opens the index next looks at all of it
 //	    views/                 packed views, see viewcache.go: they can go at any time
 //	    once/                  traces of deliveries that can come again, see once.go
 //	    aside/                 what Repair found in cur/ and new/ and is no message
@@ -67,8 +68,9 @@
 //	G10 Deliveries that share their content (Delivery.Share) are as independent as
 //	    others: what befalls one after the content is durable is not the others'.
 //	G11 Commits with one Once into one mailbox within a week make one message,
-//	    whatever became of the first of them. In return G2 does not hold for
-//	    them: one that failed may have delivered, which the next finds out.
+//	    whatever became of the first of them; after a crash of the system, two if
+//	    the file system does not keep the order of changes. In return G2 does not
+//	    hold for them: one that failed may have delivered, which the next finds out.
 //	G12 Under a quota no Commit, Append or Copy takes an account above it, and none
 //	    that fits is refused, however many are under way in however many
 //	    processes; a Move is never refused. Deliveries without a quota, and other

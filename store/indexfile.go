@@ -14,11 +14,14 @@ import (
 // An index that is damaged is put aside, and a new one made: it is a cache, apart from
 // UIDs, change numbers and some keywords, and a damaged one could give UIDs twice.
 // Only who is alone with it may do that (see package sqlite). A handle in which
-// damage shows is closed, with all views that were made from it; the next to need the
-// index looks at the whole of it.
+// damage shows is closed, with all views that were made from it, and a mark is left
+// beside the index; the next to need it, in whatever process, looks at the whole of it.
 
 // damagedSuffix and a time are behind the name of an index that was put aside.
 const damagedSuffix = ".damaged-"
+
+// suspectSuffix is behind the name of the mark.
+const suspectSuffix = "-suspect"
 
 func (a *Account) indexPath() string { return filepath.Join(a.private(), "index.db") }
 
@@ -51,6 +54,12 @@ func (a *Account) index(ctx context.Context) (index.Index, error) {
 func (a *Account) openIndex(ctx context.Context) (*sqlite.DB, error) {
 	if a.suspect {
 		return nil, sqlite.ErrDamaged
+	}
+	switch _, err := a.fs.Stat(a.indexPath() + suspectSuffix); {
+	case err == nil:
+		return nil, sqlite.ErrDamaged
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
 	return sqlite.Open(ctx, a.indexPath())
 }
@@ -92,6 +101,11 @@ func (a *Account) dropIndex(ix index.Index, suspect bool) error {
 		return nil
 	}
 	a.ix, a.suspect = nil, suspect
+	if suspect {
+		if err := a.fs.WriteFile(a.indexPath()+suspectSuffix, nil); err != nil {
+			a.log.Warn("damaged index is not marked", "dir", a.dir, "err", err) // we know it
+		}
+	}
 	for dir, v := range a.views {
 		delete(a.views, dir)
 		v.gone.Store(true)
@@ -117,7 +131,7 @@ func (a *Account) renewIndex(ctx context.Context, always bool) (*sqlite.DB, erro
 	reason := err
 	if err == nil {
 		if reason = damageOf(ctx, ix); reason == nil && !always {
-			return share(alone, ix) // somebody else was faster
+			return a.share(alone, ix) // somebody else was faster
 		}
 		if err = a.keepIdentities(ctx, ix); err != nil {
 			a.log.Warn("damaged index has no more to say", "dir", a.dir, "err", err)
@@ -135,11 +149,19 @@ func (a *Account) renewIndex(ctx context.Context, always bool) (*sqlite.DB, erro
 	if ix, err = alone.Open(ctx); err != nil {
 		return nil, err
 	}
-	return share(alone, ix)
+	return a.share(alone, ix)
 }
 
-func share(alone *sqlite.Alone, ix *sqlite.DB) (*sqlite.DB, error) {
-	if err := alone.Share(ix); err != nil {
+// share lets others in to an index that is as it should be.
+func (a *Account) share(alone *sqlite.Alone, ix *sqlite.DB) (*sqlite.DB, error) {
+	err := a.fs.Remove(a.indexPath() + suspectSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = alone.Share(ix)
+	}
+	if err != nil {
 		return nil, errors.Join(err, ix.Close())
 	}
 	return ix, nil

@@ -59,23 +59,18 @@ func (t *keyTable) insert(key Key, uid uint32) {
 
 // find returns the index of the message with a key in s, the snapshot that the
 // table is kept for.
-func (t *keyTable) find(s *Snapshot, key Key) (int, bool) {
-	at, _, ok := t.probe(s, key)
-	return at, ok
-}
-
-func (t *keyTable) probe(s *Snapshot, key Key) (at, slot int, ok bool) {
+func (t *keyTable) find(s *Snapshot, key Key) (at int, ok bool) {
 	for i := t.start(key); t.slots[i] != 0; i = (i + 1) & (len(t.slots) - 1) {
 		if t.slots[i] == freed {
 			continue
 		}
 		if at, found := s.Find(t.slots[i]); found {
 			if c, j := s.locate(at); c.key(j) == key {
-				return at, i, true
+				return at, true
 			}
 		}
 	}
-	return 0, 0, false
+	return 0, false
 }
 
 // add enters a message that is new in s; all earlier ones are entered.
@@ -89,9 +84,13 @@ func (t *keyTable) add(s *Snapshot, key Key, uid uint32) {
 	t.insert(key, uid)
 }
 
-// remove takes out a message that s still has.
-func (t *keyTable) remove(s *Snapshot, key Key) {
-	if _, slot, ok := t.probe(s, key); ok {
-		t.slots[slot] = freed
+// remove takes out a message. Another with its key, in an index that is damaged,
+// stays.
+func (t *keyTable) remove(key Key, uid uint32) {
+	for i := t.start(key); t.slots[i] != 0; i = (i + 1) & (len(t.slots) - 1) {
+		if t.slots[i] == uid {
+			t.slots[i] = freed
+			return
+		}
 	}
 }

@@ -198,8 +198,9 @@ func damageAccount(f *testing.F) (dir string, db []byte) {
 }
 
 // An index with some octets overwritten makes no difference to which messages there
-// are. Where damage shows late, there is an error before the index is made anew. What
-// looks like an index of another program is refused, until somebody removes it.
+// are. Where damage shows late, there is an error before the index is made anew, by
+// whatever process comes next. What looks like the index of a later version of this
+// program is refused, until somebody removes it.
 func FuzzDamagedIndex(f *testing.F) {
 	dir, db := damageAccount(f)
 	for page := 0; page < len(db); page += 4096 {
@@ -221,9 +222,11 @@ func FuzzDamagedIndex(f *testing.F) {
 		a := openTestAccount(t, own)
 		got, err := listedTexts(t, a)
 		if err != nil {
+			must(t, a.Close())
+			a = openTestAccount(t, own)
 			got, err = listedTexts(t, a)
 		}
-		if err != nil && at < 4096 { // page 1 says what the tables are, and of which version
+		if err != nil && strings.Contains(err.Error(), "index has version") {
 			must(t, a.Close())
 			removeIndex(t, own)
 			got, err = listedTexts(t, openTestAccount(t, own))

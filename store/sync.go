@@ -56,7 +56,7 @@ func (v *view) sync(ctx context.Context) (*Snapshot, error) {
 		return nil, err
 	}
 	if err := v.scan(ctx); err != nil {
-		if errors.Is(err, fs.ErrNotExist) && !v.a.isMailbox(v.dir) {
+		if there, merr := v.a.mailboxIn(v.dir); errors.Is(err, fs.ErrNotExist) && !there && merr == nil {
 			err = fmt.Errorf("%w: it was deleted or renamed", ErrNoMailbox)
 		}
 		return nil, err
@@ -163,7 +163,7 @@ func (v *view) ownChange(f func() error) error {
 
 func (v *view) stamps() (newStamp, curStamp vfs.Stamp, err error) {
 	info, err := v.a.fs.Stat(v.sub("new"))
-	if errors.Is(err, fs.ErrNotExist) && v.a.isMailbox(v.dir) {
+	if there, merr := v.a.mailboxIn(v.dir); errors.Is(err, fs.ErrNotExist) && there && merr == nil {
 		if err = v.a.makeMaildir(v.dir); err == nil {
 			info, err = v.a.fs.Stat(v.sub("new"))
 		}

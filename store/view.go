@@ -231,7 +231,7 @@ func (v *view) publish(m index.Mailbox, put []index.Message, removed []uint32) {
 		if at, ok := s.Find(uid); ok {
 			c, i := s.locate(at)
 			if v.keys != nil {
-				v.keys.remove(s, c.key(i))
+				v.keys.remove(c.key(i), uid)
 			}
 			e.remove(uid)
 		}
@@ -245,7 +245,8 @@ func (v *view) publish(m index.Mailbox, put []index.Message, removed []uint32) {
 			break
 		}
 		key := parseName(msg.Name).key
-		if _, ok := v.keys.find(next, key); !ok {
+		_, old := s.Find(msg.UID)
+		if _, ok := v.keys.find(next, key); !old || !ok {
 			v.keys.add(next, key, msg.UID)
 		}
 	}

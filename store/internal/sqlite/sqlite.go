@@ -168,7 +168,9 @@ func classify(err error) error {
 		return err
 	}
 	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR:
+		// All statements are ours and fit the layout: one that is wrong says that
+		// the layout is.
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
