@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -229,5 +230,43 @@ func TestAppendIsDurable(t *testing.T) {
 	m := s.box("INBOX").Snapshot().At(0)
 	if m.Flags != store.Draft || m.Size != 8 {
 		t.Errorf("stored as %+v", m)
+	}
+}
+
+// RFC 9208 section 4.3: what has no room is refused with OVERQUOTA, and nothing of it
+// stays.
+func TestOverQuota(t *testing.T) {
+	s := newSite(t, func(server *Server) {
+		open := server.OpenAccount
+		server.OpenAccount = func(ctx context.Context, user string) (*store.Account, error) {
+			a, err := open(ctx, user)
+			if err == nil {
+				a.SetQuota(store.Quota{Messages: 2})
+			}
+			return a, err
+		}
+	})
+	c := s.login("")
+	c.script(`
+		C: a APPEND INBOX {3+}
+		C: abc
+		S: a OK [APPENDUID <*> 1] APPEND completed
+		C: b APPEND INBOX {3+}
+		C: abc {3+}
+		C: def
+		S: b NO [OVERQUOTA] the account has no room for it
+		C: c APPEND INBOX {3+}
+		C: abc
+		S: c OK [APPENDUID <*> 2] APPEND completed
+	`)
+	c.do("SELECT INBOX")
+	c.script(`
+		C: d COPY 1 INBOX
+		S: d NO [OVERQUOTA] the account has no room for it
+		C: e NOOP
+		S: e OK NOOP completed
+	`)
+	if n := s.files(); n != 2 {
+		t.Errorf("%d files", n)
 	}
 }

@@ -121,6 +121,8 @@ func (s *Session) refusal(ctx context.Context, err error) *refusal {
 		return &refusal{"ALREADYEXISTS", "mailbox exists already"}
 	case errors.Is(err, store.ErrName):
 		return &refusal{"CANNOT", "mailbox name is not allowed"}
+	case errors.Is(err, store.ErrQuota):
+		return &refusal{"OVERQUOTA", "the account has no room for it"} // RFC 9208 section 4.3
 	case errors.Is(err, store.ErrNoMessage):
 		return &refusal{"EXPUNGEISSUED", "a message is gone"}
 	case ctx.Err() != nil:
