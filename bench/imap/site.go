@@ -20,6 +20,7 @@ import (
 
 	"rtls/internal/imap/server"
 	"rtls/internal/testpki"
+	"rtls/internal/tlsconf"
 	"rtls/store"
 )
 
@@ -76,8 +77,15 @@ func certificate(dir string) (certFile, keyFile string, pki *tls.Config, err err
 	if err != nil {
 		return "", "", nil, err
 	}
-	certFile, keyFile, err = ca.WriteFiles(dir, "site", testpki.Leaf{Names: []string{"127.0.0.1"}})
-	return certFile, keyFile, &tls.Config{RootCAs: ca.Pool(), ServerName: "127.0.0.1"}, err
+	if certFile, keyFile, err = ca.WriteFiles(dir, "site", testpki.Leaf{Names: []string{"127.0.0.1"}}); err != nil {
+		return "", "", nil, err
+	}
+	caFile := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(caFile, ca.PEM(), 0o600); err != nil {
+		return "", "", nil, err
+	}
+	pki, err = tlsconf.Client(caFile, "127.0.0.1")
+	return certFile, keyFile, pki, err
 }
 
 func startOurs(ctx context.Context, dir string) (*site, error) {
@@ -111,7 +119,7 @@ func (anyPassword) Login(context.Context, netip.Addr, string, string) (bool, err
 
 // serve is the process of our server.
 func serve(ctx context.Context, args []string) error {
-	cert, err := tls.LoadX509KeyPair(args[1], args[2])
+	config, err := tlsconf.Server(args[1], args[2])
 	if err != nil {
 		return err
 	}
@@ -121,7 +129,7 @@ func serve(ctx context.Context, args []string) error {
 	}
 	s := &server.Server{
 		Hostname: "localhost",
-		TLS:      &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true},
+		TLS:      config,
 		Auth:     anyPassword{},
 		OpenAccount: func(_ context.Context, user string) (*store.Account, error) {
 			return store.Open(filepath.Join(args[3], user), nil)
