@@ -33,14 +33,15 @@ setup:
 
 # Longer than a test that everybody runs may be.
 soak:
-	RTLS_TEST_CONCURRENT=60s RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run "TestConcurrentMailbox|TestFaultWalk|TestCrashWalk" -v ./store
+	RTLS_TEST_CONCURRENT=60s RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run "TestConcurrentMailbox|FaultWalk|CrashWalk" -v ./store
 
 # BENCH_DIR=DIR measures on another file system.
 bench-store:
 	$(GO) run ./bench/store
 
-# Needs dovecot-imapd and root. CPU=1 counts processor time.
+# CPU=1 counts processor time.
 bench-imap:
+	@./internal/e2e/setup.sh dovecot-imapd
 	$(GO) run ./bench/imap
 
 # The delivery agents that rtls-lda is compared with; the tests do without them.
