@@ -38,6 +38,10 @@ type options struct {
 	config, account, host, tls string
 	port                       int
 	verbose                    bool
+
+	delivery delivery
+	flush    flush // with modeFlush
+	json     bool  // with modeQueue
 }
 
 const usage = `usage: rtls-send [flags] recipient... < message
@@ -59,10 +63,15 @@ const usage = `usage: rtls-send [flags] recipient... < message
   --host, --port, --tls implicit|starttls
                             submission server, in place of the account's
   -C, --config FILE
+  -odi, -odb, -odq          send now; keep in the queue and send in the background;
+                            keep in the queue
+  -bp [--json]              list the queue
+  -q[TIME]                  send what is due in the queue, again and again
   --check-config            read the configuration and say whether it is right
   -v                        show the dialogue
   --version, --help
 
+rtls-send queue --help has more about the queue.
 All other options of sendmail that programs pass are accepted; rtls-send(1) lists
 them.
 `
@@ -90,7 +99,9 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	fs.StringVar(&o.config, "config", "", "")
 	fs.BoolVar(&o.verbose, "verbose", false, "")
 	sendmailMode := fs.String("mode", "m", "")
-	fs.String("queue", "", "") // which messages to flush: there are none to choose from
+	queue := fs.String("queue", "", "")
+	sets := fs.StringArray("set", nil, "")
+	fs.BoolVar(&o.json, "json", false, "")
 	aliases := fs.Bool("newaliases", false, "")
 	check := fs.Bool("check-config", false, "")
 	version := fs.Bool("version", false, "")
@@ -116,6 +127,12 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	o.mode, err = chooseMode(invoked, *sendmailMode, *aliases, fs.Changed("queue") && len(o.recipients) == 0 && !o.fromHeader)
 	if err != nil {
 		return nil, usageError(err)
+	}
+	o.delivery = chooseDelivery(*sets)
+	if o.mode == modeFlush {
+		if o.flush, err = parseFlush(*queue); err != nil {
+			return nil, usageError(err)
+		}
 	}
 	if o.wish, err = oneWish(*wishes, *required, *settings); err != nil {
 		return nil, usageError(err)

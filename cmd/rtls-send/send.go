@@ -25,6 +25,9 @@ const runLimit = time.Hour
 // command returns the command as it behaves under the name that it was called by.
 func command(invoked string) func(context.Context, cli.Env) error {
 	return func(ctx context.Context, env cli.Env) error {
+		if invoked == name && len(env.Args) > 0 && env.Args[0] == "queue" {
+			return queueCommand(ctx, env, env.Args[1:])
+		}
 		o, err := parseArgs(invoked, env.Args)
 		if err != nil {
 			return err
@@ -39,9 +42,11 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 		return say(env.Stdout, usage)
 	case modeVersion:
 		return say(env.Stdout, name+" "+cli.Version()+"\n")
-	case modeQueue: // a message is sent or refused while the caller waits: nothing is ever queued
-		return say(env.Stdout, "Mail queue is empty\n")
-	case modeFlush, modeAliases:
+	case modeQueue:
+		return listQueue(env, o)
+	case modeFlush:
+		return flushQueue(ctx, env, o)
+	case modeAliases:
 		return nil
 	}
 	s, err := loadSettings(env, o)
@@ -72,33 +77,61 @@ func send(ctx context.Context, env cli.Env, o *options, s *settings) error {
 	if s.wish == requiretls.Yes && o.dsn.Return == "FULL" {
 		fmt.Fprintf(env.Stderr, "%s: -R full is not possible with REQUIRETLS; asking for headers only (RFC 8689, section 5)\n", name)
 	}
-	password, err := s.password(ctx, env)
+	q, err := openQueue(env, o, s)
 	if err != nil {
 		return err
 	}
-	target := &submit.Target{
+	if q != nil && q.first() {
+		return q.keep(m)
+	}
+	err = submitNow(ctx, env, o, s, m)
+	if q != nil {
+		return q.settle(ctx, m, err)
+	}
+	return err
+}
+
+// target is the account's server, with the password.
+func (s *settings) target(ctx context.Context, env cli.Env) (*submit.Target, error) {
+	password, err := s.password(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return &submit.Target{
 		Host:     s.account.Host,
 		Port:     s.account.Port,
 		StartTLS: s.account.TLS == "starttls",
 		TLS:      s.tls,
 		User:     s.account.User,
 		Password: password,
-	}
+	}, nil
+}
+
+func submitOptions(env cli.Env, o *options, s *settings) submit.Options {
 	options := submit.Options{Hostname: s.heloName}
 	if o.verbose {
 		options.Trace = func(line string) { fmt.Fprintf(env.Stderr, "%s: %s\n", name, cli.Printable(line)) }
+	}
+	return options
+}
+
+// submitNow sends the message while the caller waits.
+func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *compose.Message) error {
+	target, err := s.target(ctx, env)
+	if err != nil {
+		return err
 	}
 	receipt, err := submit.Send(ctx, target, &submit.Mail{
 		From:      m.From,
 		To:        m.To,
 		Wish:      s.wish,
 		DSN:       o.dsn,
-		Content:   m,
+		Content:   withProgress(env, o, m, m.Size()),
 		Size:      m.Size(),
 		EightBit:  m.EightBit,
 		UTF8:      m.UTF8,
 		MessageID: m.MessageID,
-	}, options)
+	}, submitOptions(env, o, s))
 	if err != nil {
 		return err
 	}

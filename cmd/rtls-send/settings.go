@@ -30,6 +30,8 @@ type settings struct {
 	hostname string // ours, for addresses and identifiers
 	heloName string // the same if it is a full name, else empty
 	user     string // the caller's login name
+	spool    string // directory of the queue; empty: none
+	inDoubt  string // "hold" or not
 }
 
 func loadSettings(env cli.Env, o *options) (*settings, error) {
@@ -47,7 +49,7 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 		}
 		account = &config.Account{}
 	}
-	s := &settings{account: *account, user: loginName(env)}
+	s := &settings{account: *account, user: loginName(env), spool: spoolPath(env, file), inDoubt: file.Send.InDoubt}
 	s.override(o)
 	if err := s.names(file.Hostname); err != nil {
 		return nil, err

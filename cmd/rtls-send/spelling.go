@@ -39,10 +39,10 @@ var letters = map[byte]letter{
 	'I': {none, "newaliases"},
 	'v': {none, "verbose"},
 
-	'i': {none, ""},     // dots are text always
-	'o': {required, ""}, // -oi, -oem, -odb and so on
-	'B': {required, ""}, // the message is looked at instead
-	'e': {required, ""}, // errors are reported to the caller always
+	'i': {none, ""},        // dots are text always
+	'o': {required, "set"}, // -oi, -oem, -odb and so on
+	'B': {required, ""},    // the message is looked at instead
+	'e': {required, ""},    // errors are reported to the caller always
 	'm': {none, ""},
 	'n': {none, ""},
 	'G': {none, ""},

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"rtls/internal/cli"
+	"rtls/internal/compose"
+	"rtls/internal/config"
+	"rtls/internal/spool"
+	"rtls/internal/submit"
+)
+
+// delivery is when a message is sent: sendmail's -od.
+type delivery byte
+
+const (
+	deliverNow    delivery = 'i' // the default
+	deliverBehind delivery = 'b' // in the background
+	deliverLater  delivery = 'q' // by a flush
+)
+
+// chooseDelivery finds the last -od among all -o options. Another letter than these
+// three means now.
+func chooseDelivery(sets []string) delivery {
+	d := deliverNow
+	for _, set := range sets {
+		if len(set) == 2 && set[0] == 'd' {
+			d = delivery(set[1])
+		}
+	}
+	if d != deliverBehind && d != deliverLater {
+		return deliverNow
+	}
+	return d
+}
+
+// spoolPath is the directory that the configuration names, or empty.
+func spoolPath(env cli.Env, file *config.File) string {
+	path := file.Send.Spool
+	if below, ok := strings.CutPrefix(path, "~/"); ok {
+		home := env.Getenv("HOME")
+		if !filepath.IsAbs(home) {
+			return "" // a daemon's, who has no queue of this kind
+		}
+		return filepath.Join(home, below)
+	}
+	return path
+}
+
+// queue is what becomes of a message that is not sent now.
+type queue struct {
+	env   cli.Env
+	o     *options
+	s     *settings
+	spool *spool.Spool
+}
+
+// openQueue returns nil where no queue is configured.
+func openQueue(env cli.Env, o *options, s *settings) (*queue, error) {
+	if s.spool == "" {
+		return nil, nil
+	}
+	sp, err := spool.Open(s.spool, true, spool.Config{})
+	if err != nil && o.delivery != deliverNow {
+		return nil, spoolError(err)
+	}
+	if err != nil { // it may not be needed
+		fmt.Fprintf(env.Stderr, "%s: the queue cannot be used: %s\n", name, cli.Printable(err.Error()))
+		return nil, nil
+	}
+	return &queue{env: env, o: o, s: s, spool: sp}, nil
+}
+
+// spoolError gives an error of the spool its exit code.
+func spoolError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, spool.ErrNotOwner):
+		return cli.Errorf(cli.NoPerm, "%w", err)
+	case errors.Is(err, spool.ErrNoID), errors.Is(err, spool.ErrInDoubt):
+		return cli.Errorf(cli.DataErr, "%w", err)
+	case errors.Is(err, os.ErrPermission):
+		return cli.Errorf(cli.CantCreate, "%w", err)
+	}
+	return cli.Errorf(cli.TempFail, "%w", err)
+}
+
+// first says whether the message goes to the queue before anything else. Who does
+// not own the spool has not got its password either.
+func (q *queue) first() bool { return q.o.delivery != deliverNow || !q.spool.Owned() }
+
+// keep puts a message into the queue, and starts to send it if that was asked for.
+func (q *queue) keep(m *compose.Message) error {
+	id, err := q.add(m, nil)
+	if err == nil && q.o.delivery == deliverBehind && q.spool.Owned() {
+		q.behind("-qI" + id)
+	}
+	return err
+}
+
+func (q *queue) add(m *compose.Message, why *spool.Failure) (string, error) {
+	id, err := q.spool.Add(spool.Record{
+		From:       m.From,
+		To:         m.To,
+		Wish:       q.s.wish,
+		Return:     q.o.dsn.Return,
+		EnvelopeID: q.o.dsn.EnvelopeID,
+		Notify:     q.o.dsn.Notify,
+		Route:      spool.Route{Account: q.s.account.Name, Host: q.o.host, Port: q.o.port, TLS: q.o.tls},
+		Size:       m.Size(),
+		EightBit:   m.EightBit,
+		UTF8:       m.UTF8,
+		MessageID:  m.MessageID,
+	}, m, why)
+	if err != nil {
+		return "", spoolError(err)
+	}
+	if q.o.verbose {
+		fmt.Fprintf(q.env.Stderr, "%s: queued as %s, requiretls=%s\n", name, id, q.s.wish)
+	}
+	return id, nil
+}
+
+// settle ends the sending of a message whose caller waits: what may succeed later is
+// kept. Who was interrupted wants it to end, and still has the message.
+func (q *queue) settle(ctx context.Context, m *compose.Message, err error) error {
+	if err == nil {
+		if !q.spool.Empty() {
+			q.behind("-q") // the server is there, so the others may go too
+		}
+		return nil
+	}
+	if cli.ExitCode(err) != cli.TempFail || errors.Is(ctx.Err(), context.Canceled) {
+		return err
+	}
+	why := failure(err)
+	id, addErr := q.add(m, why)
+	if addErr != nil {
+		return cli.Errorf(cli.TempFail, "%w", errors.Join(err, addErr))
+	}
+	if why.InDoubt {
+		fmt.Fprintf(q.env.Stderr, "%s: %s\n%s: kept in the queue as %s; it may arrive twice\n", name, cli.Printable(err.Error()), name, id)
+	}
+	return nil
+}
+
+// failure tells the queue what an error of sending means.
+func failure(err error) *spool.Failure {
+	f := &spool.Failure{Err: err}
+	code := cli.ExitCode(err)
+	if e, ok := errors.AsType[*cli.Error](err); ok {
+		f.Status = e.Status
+	}
+	// What is wrong with server, password or configuration is not the message's
+	// fault, and whoever wrote it cannot help it: such things are tried again.
+	f.Permanent = code == cli.DataErr || code == cli.NoUser
+	f.Route = code == cli.NoPerm || code == cli.NoHost || code == cli.Config
+	if e, ok := errors.AsType[*submit.Error](err); ok {
+		f.InDoubt = e.MaybeSent
+		f.Route = f.Route || code == cli.TempFail && e.Reply.Code == 0 && !e.MaybeSent
+	}
+	return f
+}
+
+// behind starts this program once more, to work on the queue by itself. That it
+// cannot be started is no failure: the message is safe, and the next flush sends it.
+func (q *queue) behind(flag string) {
+	self, err := os.Executable()
+	if err != nil {
+		return
+	}
+	args := []string{name, flag}
+	if q.o.config != "" {
+		path, err := filepath.Abs(q.o.config)
+		if err != nil {
+			return
+		}
+		args = append(args, "--config", path)
+	}
+	cmd := &exec.Cmd{Path: self, Args: args, Dir: "/", SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	if cmd.Start() == nil {
+		_ = cmd.Process.Release() // it is on its own
+	}
+}

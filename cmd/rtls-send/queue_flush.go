@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rtls/internal/cli"
+	"rtls/internal/spool"
+	"rtls/internal/submit"
+)
+
+// flush is the value of -q.
+type flush struct {
+	every  time.Duration // 0: once
+	choose byte          // 'I', 'S' or 'R'; 0: what is due
+	text   string        // part of the identifier, the sender or a recipient
+}
+
+// parseFlush reads "", "15m" and "1h30m" in sendmail's form, where a number alone is
+// minutes, and "Ipart", "Spart", "Rpart".
+func parseFlush(s string) (flush, error) {
+	if s == "" {
+		return flush{}, nil
+	}
+	if strings.IndexByte("ISR", s[0]) >= 0 && len(s) > 1 {
+		return flush{choose: s[0], text: s[1:]}, nil
+	}
+	units := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+	var f flush
+	for rest := s; rest != ""; {
+		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
+		n, err := strconv.Atoi(rest[:digits])
+		unit := time.Minute
+		if rest = rest[digits:]; rest != "" {
+			unit = units[rest[0]]
+			rest = rest[1:]
+		}
+		if err != nil || unit == 0 || n > 1e6 {
+			return flush{}, fmt.Errorf("-q takes a time such as 15m, or I, S or R with a text, not %q", s)
+		}
+		f.every += time.Duration(n) * unit
+	}
+	if f.every < time.Second {
+		return flush{}, errors.New("-q takes a time of a second or more")
+	}
+	return f, nil
+}
+
+func (f flush) selector() func(*spool.Record) bool {
+	switch f.choose {
+	case 'I':
+		return func(r *spool.Record) bool { return strings.Contains(r.ID, f.text) }
+	case 'S':
+		return func(r *spool.Record) bool { return strings.Contains(r.From, f.text) }
+	case 'R':
+		return func(r *spool.Record) bool {
+			return slices.ContainsFunc(r.To, func(to string) bool { return strings.Contains(to, f.text) })
+		}
+	}
+	return nil
+}
+
+// flushQueue is -q: once, or until the context ends.
+func flushQueue(ctx context.Context, env cli.Env, o *options) error {
+	for {
+		result, err := flushOnce(ctx, env, o, o.flush.selector())
+		if o.flush.every == 0 || errors.Is(err, errNoQueue) {
+			return flushError(result, err)
+		}
+		if err := flushError(result, err); err != nil {
+			cli.Report(env.Stderr, name, err)
+		}
+		timer := time.NewTimer(o.flush.every)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// flushError is for what is wrong with the spool itself. That a message has to wait
+// is nothing out of order.
+func flushError(r spool.Result, err error) error {
+	switch {
+	case errors.Is(err, errNoQueue):
+		return nil
+	case err != nil:
+		return spoolError(err)
+	case r.Err != nil:
+		return spoolError(r.Err)
+	case r.Damaged > 0:
+		return cli.Errorf(cli.DataErr, "%d files in the queue are damaged and were put aside", r.Damaged).
+			WithHint("%s queue list shows them", name)
+	}
+	return nil
+}
+
+var errNoQueue = errors.New("there is no queue")
+
+// openSpool opens the configured spool, for what needs nothing else of the
+// configuration.
+func openSpool(env cli.Env, o *options) (*spool.Spool, bool, error) {
+	file, _, err := loadConfig(env, o)
+	if err != nil {
+		return nil, false, cli.Errorf(cli.Config, "%w", err)
+	}
+	path := spoolPath(env, file)
+	if path == "" {
+		return nil, false, errNoQueue
+	}
+	sp, err := spool.Open(path, false, spool.Config{})
+	if errors.Is(err, spool.ErrNone) {
+		return nil, false, errNoQueue
+	}
+	if err != nil {
+		return nil, false, spoolError(err)
+	}
+	return sp, file.Send.InDoubt == "hold", nil
+}
+
+func flushOnce(ctx context.Context, env cli.Env, o *options, choose func(*spool.Record) bool) (spool.Result, error) {
+	sp, hold, err := openSpool(env, o)
+	if err != nil {
+		return spool.Result{}, err
+	}
+	level := slog.LevelWarn
+	if o.verbose || o.flush.every > 0 {
+		level = slog.LevelInfo
+	}
+	t := &transport{env: env, o: o, lines: make(map[spool.Route]*line)}
+	defer t.close()
+	f := &spool.Flusher{
+		Spool: sp, Transport: t, Hold: hold, Select: choose,
+		Log: slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
+	}
+	return f.Flush(ctx)
+}
+
+// transport sends what is in the queue, with one login for each way that messages
+// take.
+type transport struct {
+	env   cli.Env
+	o     *options
+	lines map[spool.Route]*line
+}
+
+var _ spool.Transport = (*transport)(nil)
+
+// line is one way, or why it is closed.
+type line struct {
+	session *submit.Session
+	err     error
+}
+
+func (t *transport) close() {
+	for _, l := range t.lines {
+		if l.session != nil {
+			l.session.Close()
+		}
+	}
+}
+
+// open reads the settings that a message's account has now. The account's wish is
+// not among what is used of them: the message brings its own.
+func (t *transport) open(ctx context.Context, r spool.Route) *line {
+	o := &options{config: t.o.config, account: r.Account, host: r.Host, port: r.Port, tls: r.TLS, verbose: t.o.verbose}
+	s, err := loadSettings(t.env, o)
+	if err != nil {
+		return &line{err: err}
+	}
+	target, err := s.target(ctx, t.env)
+	if err != nil {
+		return &line{err: err}
+	}
+	return &line{session: submit.NewSession(target, submitOptions(t.env, o, s))}
+}
+
+// Send sends one message with the wish that it was queued with.
+func (t *transport) Send(ctx context.Context, m *spool.Message) error {
+	l := t.lines[m.Route]
+	if l == nil {
+		l = t.open(ctx, m.Route)
+		t.lines[m.Route] = l
+	}
+	if l.err != nil {
+		return &spool.Failure{Err: l.err, Route: true}
+	}
+	_, err := l.session.Send(ctx, &submit.Mail{
+		From:      m.From,
+		To:        m.To,
+		Wish:      m.Wish,
+		DSN:       submit.DSN{Return: m.Return, EnvelopeID: m.EnvelopeID, Notify: m.Notify},
+		Content:   withProgress(t.env, t.o, m.Content, m.Size),
+		Size:      m.Size,
+		EightBit:  m.EightBit,
+		UTF8:      m.UTF8,
+		MessageID: m.MessageID,
+	})
+	if err != nil {
+		return failure(err)
+	}
+	return nil
+}
