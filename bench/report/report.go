@@ -46,7 +46,7 @@ func (t *Table) Add(r Row) {
 		_ = json.NewEncoder(t.w).Encode(r) // standard output
 		return
 	}
-	fmt.Fprintf(os.Stderr, "measured: %s\n", r.Scenario)
+	fmt.Fprintf(os.Stderr, "measured: %s: %s %s, ratio %.2f to %s\n", r.Scenario, figure(r.Ours), r.Unit, r.Ratio, r.PeerName)
 }
 
 // Flush prints the table.

@@ -252,15 +252,14 @@ func (b *mailboxBench) againstDovecot(dir, account string, first time.Duration) 
 		return err
 	}
 	b.add("first open, no index", ms(first), ms(took), "doveadm mailbox status", "ms")
+	if b.n > 100_000 {
+		return nil // doveadm takes minutes to flag some of them
+	}
 	for _, count := range []int{1, 10_000} {
 		if b.flags[count] == 0 {
 			continue
 		}
-		rounds := 3
-		if b.n > 100_000 {
-			rounds = 1 // each takes long
-		}
-		took, err := report.Median(rounds, func() (time.Duration, error) {
+		took, err := report.Median(3, func() (time.Duration, error) {
 			if _, err := d.do("flags", "remove", "\\Answered", "mailbox", "INBOX", "uid", fmt.Sprintf("1:%d", count)); err != nil {
 				return 0, err
 			}
