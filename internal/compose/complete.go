@@ -12,6 +12,9 @@ import (
 	"rtls/internal/requiretls"
 )
 
+// dateLayout is that of RFC 5322 section 3.3.
+const dateLayout = time.RFC1123Z
+
 // complete returns the fields that the message lacks, and notes its Message-ID.
 func (m *Message) complete(fields []field, o Options) ([]byte, error) {
 	has := func(name string) bool {
@@ -27,7 +30,7 @@ func (m *Message) complete(fields []field, o Options) ([]byte, error) {
 		add("From", from)
 	}
 	if !has("Date") {
-		add("Date", o.Now.Format(time.RFC1123Z))
+		add("Date", o.Now.Format(dateLayout))
 	}
 	if i := slices.IndexFunc(fields, func(f field) bool { return f.is("Message-ID") }); i >= 0 {
 		m.MessageID = strings.Trim(fields[i].body(), " \t")

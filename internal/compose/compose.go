@@ -29,12 +29,25 @@ type Options struct {
 	// Identity is the account's address: the reverse-path unless Sender says
 	// otherwise, and the From field of a message without one.
 	Identity string
+	// Force has Identity used whatever Sender and the From field say, but for the null
+	// reverse-path: for a server that takes mail from nobody else.
+	Force bool
 	// FullName is the display name for a From field that is added.
 	FullName string
 	// User and Hostname make an address where nothing else does.
 	User, Hostname string
 
 	Wish requiretls.Wish
+	// Choose, if it is not nil, is asked for Identity, Force and Wish once envelope
+	// and header are known.
+	Choose func(Facts) (Choice, error)
+	// WishHeader is the name of a field in which a script can wish; it is removed.
+	WishHeader string
+	// PlusWish makes the tag of user+requiretls@example.org, in sender and
+	// recipients, a wish; it is removed.
+	PlusWish bool
+	// Aliases are for recipients of this host.
+	Aliases *Aliases
 
 	// TempDir is where a large body is kept, in a file without a name; "/tmp" if
 	// empty.
@@ -47,13 +60,16 @@ type Options struct {
 type Message struct {
 	From      string   // reverse-path; empty is the null reverse-path
 	To        []string // forward-paths, at least one, no two alike
-	MessageID string   // as in the header, with its angle brackets; may be empty
-	EightBit  bool     // octets above 127 are in it: BODY=8BITMIME (RFC 6152)
-	UTF8      bool     // an address needs SMTPUTF8 (RFC 6531)
+	Wish      requiretls.Wish
+	MessageID string // as in the header, with its angle brackets; may be empty
+	EightBit  bool   // octets above 127 are in it: BODY=8BITMIME (RFC 6152)
+	UTF8      bool   // an address needs SMTPUTF8 (RFC 6531)
 
 	header []byte // with the blank line
 	body   *spill
 	known  map[string]bool // To, by mailboxKey
+
+	plusWish bool // an address had the tag
 }
 
 // Read reads a whole message. Its errors are of type *cli.Error: what is wrong with
@@ -137,9 +153,17 @@ func (m *Message) head(fields []field, o Options) error {
 	if err := m.recipients(fields, o); err != nil {
 		return err
 	}
+	fields, err := m.choose(fields, &o)
+	if err != nil {
+		return err
+	}
 	if err := m.sender(fields, o); err != nil {
 		return err
 	}
+	if fields, err = m.authorship(fields, o); err != nil {
+		return err
+	}
+	fields = resent(fields, m.From, o)
 	added, err := m.complete(fields, o)
 	if err != nil {
 		return err

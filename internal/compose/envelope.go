@@ -16,7 +16,7 @@ func (m *Message) arguments(o Options) error {
 		if err != nil {
 			return cli.Errorf(cli.DataErr, "the recipient %q: %w", excerpt(arg), err).WithStatus("5.1.3")
 		}
-		if err := m.add(found); err != nil {
+		if err := m.add(found, o); err != nil {
 			return err
 		}
 	}
@@ -27,15 +27,41 @@ func (m *Message) arguments(o Options) error {
 	if err != nil {
 		return cli.Errorf(cli.DataErr, "the sender %q: %w", excerpt(*o.Sender), err).WithStatus("5.1.7")
 	}
-	m.From = addr
+	if m.From = addr; o.PlusWish {
+		m.From = m.cutPlus(addr)
+	}
 	return nil
 }
 
-// add adds recipients, each once.
-func (m *Message) add(found []string) error {
+// add adds recipients, each once, with what their aliases lead to.
+func (m *Message) add(found []string, o Options) error {
 	if m.known == nil {
 		m.known = make(map[string]bool)
 	}
+	for _, addr := range found {
+		if o.PlusWish {
+			addr = m.cutPlus(addr)
+		}
+		if name, ok := o.local(addr); ok {
+			more, err := o.Aliases.Expand(name)
+			if err != nil {
+				return err
+			}
+			if len(more) > 0 {
+				if err := m.addAddresses(more); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		if err := m.addAddresses([]string{addr}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Message) addAddresses(found []string) error {
 	for _, addr := range found {
 		if err := checkRecipient(addr); err != nil {
 			return err
@@ -56,7 +82,7 @@ func (m *Message) recipients(fields []field, o Options) error {
 			if err != nil {
 				return cli.Errorf(cli.DataErr, "the %s field: %w", f.name, err).WithStatus("5.1.3")
 			}
-			if err := m.add(found); err != nil {
+			if err := m.add(found, o); err != nil {
 				return err
 			}
 		}
@@ -116,7 +142,7 @@ func recipientFields(fields []field) []field {
 // sender fills in m.From: what was asked for, else the account's identity, else
 // the only author in the header, else this user at this host.
 func (m *Message) sender(fields []field, o Options) error {
-	if o.Sender != nil && (m.From == "" || strings.Contains(m.From, "@")) {
+	if o.Sender != nil && (m.From == "" || strings.Contains(m.From, "@") && (!o.Force || o.Identity == "")) {
 		return nil
 	}
 	if o.Identity != "" {
