@@ -39,7 +39,7 @@ func agents(bin string) []agent {
 		{"dovecot-lda", "dovecot-core", func(dir string) ([]string, string, error) {
 			config := filepath.Join(dir, "dovecot.conf")
 			maildir := filepath.Join(dir, "Maildir")
-			text := fmt.Sprintf("base_dir = %s/run\nlog_path = %s/log\nssl = no\nmail_location = maildir:%s\n", dir, dir, maildir)
+			text := fmt.Sprintf("base_dir = %s/run\nlog_path = %s/log\nssl = no\nquota_full_tempfail = yes\nmail_location = maildir:%s\n", dir, dir, maildir)
 			return []string{"/usr/lib/dovecot/dovecot-lda", "-c", config, "-f", "sender@example.com"}, maildir, os.WriteFile(config, []byte(text), 0o600)
 		}},
 		{"maildrop", "maildrop", func(dir string) ([]string, string, error) {

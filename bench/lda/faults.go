@@ -342,9 +342,12 @@ Made by ` + "`make lda-faults`" + `, which has one system call of one delivery f
 (strace --inject) for each cell: the message has 4 KiB, the Maildir is there.
 
 A cell has the exit status, and how many copies are there then. Where Postfix tries
-again (75, 71, killed by a signal, or by Postfix after a long wait), "then" has the number of copies after one more
-try without a fault. "–": the agent does not do this. "tmp left": there is a file
-below tmp/ afterwards. Bold is what loses, bounces, doubles or cuts the message.
-procmail runs with -t, maildrop and dovecot-lda as Debian has them.
+again (75, 71, killed by a signal, or by Postfix after a long wait), "then" has the
+number of copies after one more try without a fault. "–": the agent does not do this.
+"tmp left": there is a file below tmp/ afterwards. Bold is what loses, bounces,
+doubles or cuts the message, or takes longer than 15 seconds.
+
+procmail runs with -t, dovecot-lda with quota_full_tempfail = yes (otherwise it sends
+a rejection of its own on EDQUOT), maildrop as Debian has it.
 
 `

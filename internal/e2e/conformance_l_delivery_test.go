@@ -129,11 +129,10 @@ func l31(t *testing.T, _ *mailHost) {
 // newest is the file that was delivered last, byte by byte.
 func (h *mailHost) newest(t *testing.T, user string) string {
 	t.Helper()
-	// SECONDS.MmicrosecondsP...
+	// SECONDS.MmicrosecondsP... or, of a delivery with a queue id, O...
 	stamp := func(path string) string {
 		sec, rest, _ := strings.Cut(filepath.Base(path), ".M")
-		us, _, _ := strings.Cut(rest, "P")
-		return fmt.Sprintf("%12s%8s", sec, us)
+		return fmt.Sprintf("%12s%8s", sec, rest[:strings.IndexAny(rest, "PO")])
 	}
 	files := h.files(user)
 	if len(files) == 0 {

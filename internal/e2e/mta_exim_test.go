@@ -27,6 +27,9 @@ keep_environment =
 
 `
 
+// eximRetry is not Exim's default, but that of every configuration.
+const eximRetry = "\nbegin retry\n* * F,2h,1m\n"
+
 // startExim starts an Exim with a snippet of docs/mta.
 func startExim(t *testing.T, h *mailHost, snippet string) *mta {
 	t.Helper()
@@ -41,7 +44,7 @@ func startExim(t *testing.T, h *mailHost, snippet string) *mta {
 		}
 	}
 	config := filepath.Join(h.dir, "exim4.conf")
-	if err := os.WriteFile(config, []byte(fmt.Sprintf(eximMain, m.port, h.dir)+snippet), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(fmt.Sprintf(eximMain, m.port, h.dir)+snippet+eximRetry), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	start := fmt.Sprintf("mkdir -p /etc/exim4 && cp %s /etc/exim4/exim4.conf && exec /usr/sbin/exim4 -bdf -q5s", config)

@@ -64,6 +64,14 @@ func newMTAHost(t *testing.T, lines ...string) *mailHost {
 	if err := os.Chmod(filepath.Join(dir, "ca.pem"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	users, err := os.OpenFile(filepath.Join(dir, "users"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(users, "dave:!::::::userdb_quota_rule=*:messages=1")
+	if err := users.Close(); err != nil {
+		t.Fatal(err)
+	}
 	command, err := os.ReadFile(bin("rtls-lda"))
 	if err != nil {
 		t.Fatal(err)
@@ -279,10 +287,18 @@ func (m *mta) exercise(t *testing.T, habits habits) {
 	m.submit(t, "<sender@example.com>", plainMail, "alice+lists@example.org")
 	m.awaitFolder(t, "alice", "lists")
 
+	t.Log("two recipients, and one has no room: his copy waits")
+	m.submit(t, "<sender@example.com>", plainMail, "dave@example.org")
+	m.await(t, "dave", 1)
+	m.submit(t, "<sender@example.com>", plainMail, "dave@example.org", "bob@example.org")
+	m.await(t, "bob", 1)
+	eventually(t, "the log tells of a full mailbox", func() bool { return strings.Contains(m.log(), "mailbox is full") })
+	m.await(t, "dave", 1)
+
 	t.Log("two recipients, and one that is not there: its sender learns of it")
 	m.submit(t, "<carol@example.org>", plainMail, "alice@example.org", "mallory@example.org", "bob@example.org")
 	n++
-	for user, n := range map[string]int{"alice": n, "bob": 1} {
+	for user, n := range map[string]int{"alice": n, "bob": 2} {
 		if got := m.await(t, user, n); !strings.HasPrefix(got, "Return-Path: <carol@example.org>\nDelivered-To: "+user+"@example.org\nRTLS-Delivery: ") {
 			t.Error(got)
 		}
@@ -304,7 +320,7 @@ func (m *mta) exercise(t *testing.T, habits habits) {
 	if bounce := m.await(t, "carol@example.org", 2); !strings.Contains(bounce, "5.4.6") {
 		t.Error(bounce)
 	}
-	if n := h.delivered("bob"); n != 1 {
+	if n := h.delivered("bob"); n != 2 {
 		t.Errorf("bob has %d messages", n)
 	}
 }
