@@ -1,0 +1,459 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rtls/internal/requiretls"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// clock is a time that tests move.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 11, 24, 12, 0, 0, 12345, time.UTC)} }
+
+const text = "Subject: hi\r\nMessage-ID: <1@example.org>\r\n\r\nhello\r\n.\r\n"
+
+func letter() Record {
+	return Record{
+		From: "me@example.org", To: []string{"bob@example.net", "carol@example.com"}, Wish: requiretls.Yes,
+		Return: "HDRS", EnvelopeID: "x y", Notify: []string{"FAILURE", "DELAY"},
+		Route: Route{Account: "work"}, Size: int64(len(text)), MessageID: "<1@example.org>",
+	}
+}
+
+// taken is a message that the server has.
+type taken struct {
+	Record
+	text string
+}
+
+// server is a Transport. What it answers is the last of outcomes, which are used
+// up but for the last one.
+type server struct {
+	mu       sync.Mutex
+	outcomes []*Failure // nil: taken
+	got      []taken
+	tries    int
+	during   func() // while a message is being sent
+}
+
+func (s *server) Send(_ context.Context, m *Message) error {
+	var text bytes.Buffer
+	n, err := m.Content.WriteTo(&text)
+	if s.during != nil {
+		s.during()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tries++
+	if err == nil && n != m.Size {
+		err = errors.New("a text of the wrong size")
+	}
+	if err != nil {
+		return &Failure{Err: err}
+	}
+	var out *Failure
+	if len(s.outcomes) > 0 {
+		if out = s.outcomes[0]; len(s.outcomes) > 1 {
+			s.outcomes = s.outcomes[1:]
+		}
+	}
+	if out == nil || out.InDoubt { // the worse case of it
+		s.got = append(s.got, taken{m.Record, text.String()})
+	}
+	if out == nil {
+		return nil
+	}
+	return out
+}
+
+func newSpool(t *testing.T, c Config) *Spool {
+	t.Helper()
+	s, err := Open(filepath.Join(t.TempDir(), "spool"), true, c)
+	must(t, err)
+	return s
+}
+
+func (s *Spool) put(t *testing.T, r Record) string {
+	t.Helper()
+	id, err := s.Add(r, strings.NewReader(text), nil)
+	must(t, err)
+	return id
+}
+
+func flush(t *testing.T, f *Flusher) Result {
+	t.Helper()
+	r, err := f.Flush(t.Context())
+	must(t, err)
+	return r
+}
+
+func statusOf(t *testing.T, s *Spool, id string) string {
+	t.Helper()
+	item, err := s.Show(id, io.Discard)
+	if errors.Is(err, ErrNoID) {
+		return "gone"
+	}
+	must(t, err)
+	return item.Status()
+}
+
+// check compares what arrived with what was added.
+func (g *taken) check(t *testing.T, want Record) {
+	t.Helper()
+	if g.text != text {
+		t.Errorf("the text is %q", g.text)
+	}
+	got := g.Record
+	got.ID, got.Time, got.UID = "", time.Time{}, 0
+	want.ID, want.Time, want.UID = "", time.Time{}, 0
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("it was sent as %+v, and added as %+v", got, want)
+	}
+}
+
+// A message is sent once, with the envelope and the wish that it was added with.
+func TestAddAndFlush(t *testing.T) {
+	for _, wish := range []requiretls.Wish{requiretls.Yes, requiretls.No, requiretls.Auto} {
+		s := newSpool(t, Config{})
+		r := letter()
+		r.Wish = wish
+		id := s.put(t, r)
+		if got := statusOf(t, s, id); got != "queued" {
+			t.Errorf("status %s", got)
+		}
+		var shown bytes.Buffer
+		if _, err := s.Show(id, &shown); err != nil || shown.String() != text {
+			t.Errorf("shown %q, %v", shown.String(), err)
+		}
+		to := &server{}
+		if r := flush(t, &Flusher{Spool: s, Transport: to}); r.Sent != 1 || r.Err != nil {
+			t.Errorf("%+v", r)
+		}
+		if r := flush(t, &Flusher{Spool: s, Transport: to}); r != (Result{}) {
+			t.Errorf("%+v", r)
+		}
+		if len(to.got) != 1 {
+			t.Fatalf("%d copies", len(to.got))
+		}
+		to.got[0].check(t, r)
+		if got := statusOf(t, s, id); got != "gone" || !s.Empty() {
+			t.Errorf("status %s", got)
+		}
+		for _, place := range []string{"queue", "state", "failed"} {
+			if names, err := os.ReadDir(s.path(place, "")); err != nil || len(names) > 0 {
+				t.Errorf("%s holds %v, %v", place, names, err)
+			}
+		}
+	}
+}
+
+// What cannot be said again as it was said is not accepted.
+func TestAddRefuses(t *testing.T) {
+	s := newSpool(t, Config{})
+	for name, change := range map[string]func(*Record){
+		"no recipient":      func(r *Record) { r.To = nil },
+		"an empty one":      func(r *Record) { r.To = []string{""} },
+		"an injection":      func(r *Record) { r.To = []string{"a@b> SIZE=1"} },
+		"a line":            func(r *Record) { r.From = "a@b\r\nRSET" },
+		"invalid UTF-8":     func(r *Record) { r.EnvelopeID = "\xff" },
+		"a wish of its own": func(r *Record) { r.Wish = 3 },
+		"another size":      func(r *Record) { r.Size++ },
+		"RET":               func(r *Record) { r.Return = "ALL" },
+		"NOTIFY":            func(r *Record) { r.Notify = []string{"NOW"} },
+	} {
+		r := letter()
+		change(&r)
+		if id, err := s.Add(r, strings.NewReader(text), nil); err == nil {
+			t.Errorf("%s: added as %s", name, id)
+		}
+	}
+	if !s.Empty() {
+		t.Error("something is left")
+	}
+}
+
+var (
+	temporary  = &Failure{Err: errors.New("not now"), Status: "4.3.0"}
+	permanent  = &Failure{Err: errors.New("nobody there"), Status: "5.1.1", Permanent: true}
+	unanswered = &Failure{Err: errors.New("lost"), Status: "4.4.2", InDoubt: true}
+	unusable   = &Failure{Err: errors.New("no such server"), Route: true}
+)
+
+// Back-off grows from a minute to four hours, and ends after five days.
+func TestBackOff(t *testing.T) {
+	c := newClock()
+	s := newSpool(t, Config{Now: c.Now, Share: func() float64 { return 0.5 }})
+	id := s.put(t, letter())
+	to := &server{outcomes: []*Failure{temporary}}
+	var reported []Failed
+	f := &Flusher{Spool: s, Transport: to, Report: func(_ context.Context, f Failed) error {
+		var header strings.Builder
+		if _, err := f.Content.WriteTo(&header); err != nil || header.String() != text {
+			t.Errorf("content of a report: %q, %v", header.String(), err)
+		}
+		reported = append(reported, f)
+		return nil
+	}}
+	var waits []time.Duration
+	begin := c.Now()
+	for statusOf(t, s, id) != "failed" {
+		before := to.tries
+		flush(t, f)
+		if to.tries != before+1 {
+			t.Fatalf("after %s: not tried", c.Now().Sub(begin))
+		}
+		item, err := s.Show(id, nil)
+		must(t, err)
+		if item.Status() == "failed" {
+			break
+		}
+		wait := item.State.Next.Sub(c.Now())
+		waits = append(waits, wait)
+		c.add(wait - time.Nanosecond)
+		if r := flush(t, f); r.Waiting != 1 || to.tries != before+1 {
+			t.Fatalf("tried too early: %+v", r)
+		}
+		c.add(time.Nanosecond)
+	}
+	want := []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, 64 * time.Minute, 128 * time.Minute, 4 * time.Hour}
+	if len(waits) < len(want) || !reflect.DeepEqual(waits[:len(want)], want) {
+		t.Errorf("waited %v", waits)
+	}
+	if lived := c.Now().Sub(begin); lived < lifetime || lived > lifetime+maxWait {
+		t.Errorf("given up after %s", lived)
+	}
+	if len(reported) != 1 || reported[0].Status != "4.3.0" || !strings.Contains(reported[0].Reason, "five days: not now") || reported[0].InDoubt {
+		t.Errorf("%+v", reported)
+	}
+	flush(t, f)
+	if len(reported) != 1 || len(to.got) != 0 {
+		t.Error("reported twice, or sent")
+	}
+	// Five new days, and the first attempt at once.
+	must(t, s.Retry(id, false))
+	to.outcomes = nil
+	flush(t, f)
+	if len(to.got) != 1 {
+		t.Error("not sent after retry")
+	}
+}
+
+// Jitter is a quarter at most, either way; a clock that was wrong stops nothing.
+func TestJitterAndClock(t *testing.T) {
+	c := newClock()
+	for share, want := range map[float64]time.Duration{0: 45 * time.Second, 0.9999: 75 * time.Second} {
+		s := newSpool(t, Config{Now: c.Now, Share: func() float64 { return share }})
+		id := s.put(t, letter())
+		flush(t, &Flusher{Spool: s, Transport: &server{outcomes: []*Failure{temporary}}})
+		item, err := s.Show(id, nil)
+		must(t, err)
+		if wait := item.State.Next.Sub(c.Now()).Round(time.Second); wait != want {
+			t.Errorf("share %v: %s", share, wait)
+		}
+		c.add(-100 * time.Hour) // it was fast, and is right now
+		to := &server{}
+		flush(t, &Flusher{Spool: s, Transport: to})
+		if len(to.got) != 1 {
+			t.Error("a clock that was wrong stops the queue")
+		}
+	}
+}
+
+// What fails for good is kept, and reported until that succeeds. Nobody is told of
+// a message without a sender.
+func TestPermanent(t *testing.T) {
+	s := newSpool(t, Config{})
+	id := s.put(t, letter())
+	null := letter()
+	null.From = ""
+	nullID := s.put(t, null)
+	reports := 0
+	f := &Flusher{Spool: s, Transport: &server{outcomes: []*Failure{permanent}}, Report: func(context.Context, Failed) error {
+		if reports++; reports == 1 {
+			return errors.New("no space")
+		}
+		return nil
+	}}
+	if r := flush(t, f); r.Failed != 1 || r.Err == nil || reports != 1 {
+		t.Errorf("%+v, %d reports", r, reports)
+	}
+	f.Transport = &server{} // which would take it: but it is given up
+	if r := flush(t, f); r.Failed != 1 || r.Sent != 0 || reports != 2 {
+		t.Errorf("%+v, %d reports", r, reports)
+	}
+	for _, id := range []string{id, nullID} {
+		if got := statusOf(t, s, id); got != "failed" {
+			t.Errorf("status %s", got)
+		}
+		if _, err := os.Stat(s.path("failed", id)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A message in doubt is sent again, not at once and four times at most; with Hold
+// it is not.
+func TestInDoubt(t *testing.T) {
+	c := newClock()
+	s := newSpool(t, Config{Now: c.Now})
+	id := s.put(t, letter())
+	to := &server{outcomes: []*Failure{unanswered}}
+	f := &Flusher{Spool: s, Transport: to}
+	for range 20 {
+		before := to.tries
+		flush(t, f)
+		if to.tries > before {
+			c.add(20 * time.Minute)
+			if flush(t, f); to.tries > before+1 {
+				t.Fatal("sent again too early")
+			}
+		}
+		if err := s.Retry(id, false); !errors.Is(err, ErrInDoubt) {
+			t.Fatalf("retry: %v", err)
+		}
+		c.add(maxWaitJit)
+	}
+	if item, err := s.Show(id, nil); err != nil || len(to.got) != maxDoubts || item.Status() != "failed" || !strings.Contains(item.State.Reason, "may have arrived") {
+		t.Errorf("%d copies, %+v, %v", len(to.got), item, err)
+	}
+
+	id = s.put(t, letter())
+	to.got = nil
+	f.Hold = true
+	flush(t, f)
+	c.add(maxWaitJit)
+	flush(t, f)
+	if got := statusOf(t, s, id); len(to.got) != 1 || got != "held" {
+		t.Errorf("%d copies, %s", len(to.got), got)
+	}
+	if err := s.Release(id); !errors.Is(err, ErrInDoubt) {
+		t.Errorf("release: %v", err)
+	}
+	must(t, s.Retry(id, true))
+	to.outcomes = nil
+	flush(t, f)
+	if len(to.got) != 2 || statusOf(t, s, id) != "gone" {
+		t.Errorf("%d copies after retry with force", len(to.got))
+	}
+}
+
+// An earlier sending without an answer is not forgotten when a later attempt is
+// refused, or does not even get so far.
+func TestDoubtStays(t *testing.T) {
+	c := newClock()
+	s := newSpool(t, Config{Now: c.Now})
+	id := s.put(t, letter())
+	to := &server{outcomes: []*Failure{unanswered, temporary}}
+	f := &Flusher{Spool: s, Transport: to}
+	flush(t, f)
+	c.add(maxWaitJit)
+	flush(t, f)
+	if item, err := s.Show(id, nil); err != nil || to.tries != 2 || item.State.Doubts != 1 || item.Status() != "in-doubt" {
+		t.Errorf("%+v, %v", item, err)
+	}
+	// A message that was in doubt when it was added, too.
+	id, err := s.Add(letter(), strings.NewReader(text), unanswered)
+	must(t, err)
+	if got := statusOf(t, s, id); got != "in-doubt" {
+		t.Errorf("status %s", got)
+	}
+	if flush(t, f); to.tries != 2 {
+		t.Error("sent again at once")
+	}
+}
+
+// A server that is not there is asked once in a pass, not once for each message;
+// other ways are not concerned.
+func TestRouteDown(t *testing.T) {
+	s := newSpool(t, Config{})
+	s.put(t, letter())
+	s.put(t, letter())
+	other := letter()
+	other.Route.Account = "other"
+	s.put(t, other)
+	to := &server{outcomes: []*Failure{unusable, nil}}
+	if r := flush(t, &Flusher{Spool: s, Transport: to}); r.Deferred != 1 || r.Waiting != 1 || r.Sent != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Several flushers at once send each message once, and hold, release and rm keep
+// off what is being sent.
+func TestSeveralFlushers(t *testing.T) {
+	s := newSpool(t, Config{})
+	const n = 30
+	var last string
+	for range n {
+		last = s.put(t, letter())
+	}
+	must(t, s.Hold(last))
+	to := &server{}
+	var wait sync.WaitGroup
+	for range 4 {
+		wait.Go(func() {
+			other, err := Open(s.dir, false, Config{})
+			if err == nil {
+				_, err = (&Flusher{Spool: other, Transport: to}).Flush(t.Context())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	flush(t, &Flusher{Spool: s, Transport: to})
+	seen := make(map[string]bool)
+	for _, g := range to.got {
+		seen[g.ID] = true
+	}
+	if len(to.got) != n-1 || len(seen) != n-1 {
+		t.Errorf("%d copies of %d messages", len(to.got), len(seen))
+	}
+	must(t, s.Release(last))
+	to.during = func() {
+		for verb, do := range map[string]func(string) error{"hold": s.Hold, "rm": s.Remove} {
+			if err := do(last); !errors.Is(err, ErrBusy) {
+				t.Errorf("%s of what is being sent: %v", verb, err)
+			}
+		}
+		if got := statusOf(t, s, last); got != "sending" {
+			t.Errorf("status %s", got)
+		}
+	}
+	if r := flush(t, &Flusher{Spool: s, Transport: to}); r.Sent != 1 {
+		t.Errorf("%+v", r)
+	}
+}
