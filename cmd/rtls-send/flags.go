@@ -23,6 +23,11 @@ const (
 	modeVersion     mode = "version"
 	modeHelp        mode = "help"
 	modeCheckConfig mode = "check-config"
+	modeSMTP        mode = "s"       // SMTP on standard input and output
+	modeVerify      mode = "v"       // say what would become of each recipient
+	modeNothing     mode = "nothing" // sendmail's host status, which is not kept
+	modeConfigure   mode = "configure"
+	modeImport      mode = "import-msmtprc"
 )
 
 // options is a valid command line.
@@ -39,6 +44,7 @@ type options struct {
 	port                       int
 	verbose                    bool
 
+	front
 	delivery delivery
 	flush    flush // with modeFlush
 	json     bool  // with modeQueue
@@ -67,8 +73,13 @@ const usage = `usage: rtls-send [flags] recipient... < message
                             keep in the queue
   -bp [--json]              list the queue
   -q[TIME]                  send what is due in the queue, again and again
+  -bs                       SMTP on standard input and output, many messages
+  -bv, --pretend            say what would be sent, where and how; send nothing
+  --configure ADDRESS       find the servers for an address, try them, write a
+                            configuration
+  --import-msmtprc FILE     print a configuration made of one of msmtp
   --check-config            read the configuration and say whether it is right
-  -v                        show the dialogue
+  -v, --debug               show the dialogue; show the decisions as well
   --version, --help
 
 rtls-send queue --help has more about the queue.
@@ -104,7 +115,9 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	fs.BoolVar(&o.json, "json", false, "")
 	aliases := fs.Bool("newaliases", false, "")
 	check := fs.Bool("check-config", false, "")
+	values := o.front.define(fs)
 	version := fs.Bool("version", false, "")
+	fs.String("debug-level", "", "")
 	help := fs.Bool("help", false, "")
 
 	args, err := respell(args, fs)
@@ -143,10 +156,19 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	if err := o.checkServer(fs); err != nil {
 		return nil, usageError(err)
 	}
-	if *check {
-		o.mode = modeCheckConfig
+	if err := o.front.check(fs, values, *settings, *sets); err != nil {
+		return nil, usageError(err)
 	}
-	if o.mode == modeSend && len(o.recipients) == 0 && !o.fromHeader {
+	o.verbose = o.verbose || o.debug || fs.Changed("debug-level")
+	switch {
+	case *check:
+		o.mode = modeCheckConfig
+	case o.configure != "":
+		o.mode = modeConfigure
+	case o.msmtprc != "":
+		o.mode = modeImport
+	}
+	if (o.mode == modeSend || o.mode == modeVerify) && len(o.recipients) == 0 && !o.fromHeader {
 		return nil, cli.Errorf(cli.Usage, "no recipients").
 			WithHint("write them on the command line, or use -t to take them from the header")
 	}
@@ -171,12 +193,18 @@ func chooseMode(invoked, sendmailMode string, aliases, flush bool) (mode, error)
 			return modeFlush, nil
 		}
 		return modeSend, nil
-	case modeQueue, modeAliases:
+	case modeQueue, modeAliases, modeSMTP, modeVerify:
 		return m, nil
-	case "s":
-		return "", errors.New("-bs, SMTP on standard input, is not there yet; pipe one message into each call")
+	case "P":
+		return modeQueue, nil
+	case "h", "H":
+		return modeNothing, nil
+	case "d", "D", "l", "a":
+		return "", errors.New("-b" + sendmailMode + ": this is no daemon; -bs speaks SMTP on standard input, for inetd or a systemd socket")
+	case "t":
+		return "", errors.New("-bt: there are no rewriting rules to test; -bv shows what becomes of an address")
 	}
-	return "", errors.New("-b" + sendmailMode + " is not there; -bm, -bp and -bi are")
+	return "", errors.New("-b" + sendmailMode + " is not there; -bm, -bs, -bv, -bp and -bi are")
 }
 
 // oneWish makes one wish of all that were given. To contradict oneself is an error:

@@ -163,10 +163,8 @@ func failure(err error) *spool.Failure {
 	// fault, and whoever wrote it cannot help it: such things are tried again.
 	f.Permanent = code == cli.DataErr || code == cli.NoUser
 	f.Route = code == cli.NoPerm || code == cli.NoHost || code == cli.Config
-	if e, ok := errors.AsType[*submit.Error](err); ok {
-		f.InDoubt = e.MaybeSent
-		f.Route = f.Route || code == cli.TempFail && e.Reply.Code == 0 && !e.MaybeSent
-	}
+	f.InDoubt = submit.MaybeSent(err)
+	f.Route = f.Route || code == cli.TempFail && submit.Unreached(err)
 	return f
 }
 

@@ -170,24 +170,20 @@ func (t *transport) close() {
 
 // open reads the settings that a message's account has now. The account's wish is
 // not among what is used of them: the message brings its own.
-func (t *transport) open(ctx context.Context, r spool.Route) *line {
+func (t *transport) open(r spool.Route) *line {
 	o := &options{config: t.o.config, account: r.Account, host: r.Host, port: r.Port, tls: r.TLS, verbose: t.o.verbose}
 	s, err := loadSettings(t.env, o)
 	if err != nil {
 		return &line{err: err}
 	}
-	target, err := s.target(ctx, t.env)
-	if err != nil {
-		return &line{err: err}
-	}
-	return &line{session: submit.NewSession(target, submitOptions(t.env, o, s))}
+	return &line{session: submit.NewSession(s.targets, submitOptions(t.env, o, s))}
 }
 
 // Send sends one message with the wish that it was queued with.
 func (t *transport) Send(ctx context.Context, m *spool.Message) error {
 	l := t.lines[m.Route]
 	if l == nil {
-		l = t.open(ctx, m.Route)
+		l = t.open(m.Route)
 		t.lines[m.Route] = l
 	}
 	if l.err != nil {

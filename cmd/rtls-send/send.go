@@ -91,37 +91,9 @@ func send(ctx context.Context, env cli.Env, o *options, s *settings) error {
 	return err
 }
 
-// target is the account's server, with the password.
-func (s *settings) target(ctx context.Context, env cli.Env) (*submit.Target, error) {
-	password, err := s.password(ctx, env)
-	if err != nil {
-		return nil, err
-	}
-	return &submit.Target{
-		Host:     s.account.Host,
-		Port:     s.account.Port,
-		StartTLS: s.account.TLS == "starttls",
-		TLS:      s.tls,
-		User:     s.account.User,
-		Password: password,
-	}, nil
-}
-
-func submitOptions(env cli.Env, o *options, s *settings) submit.Options {
-	options := submit.Options{Hostname: s.heloName}
-	if o.verbose {
-		options.Trace = func(line string) { fmt.Fprintf(env.Stderr, "%s: %s\n", name, cli.Printable(line)) }
-	}
-	return options
-}
-
 // submitNow sends the message while the caller waits.
 func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *compose.Message) error {
-	target, err := s.target(ctx, env)
-	if err != nil {
-		return err
-	}
-	receipt, err := submit.Send(ctx, target, &submit.Mail{
+	receipt, err := s.deliver(ctx, &submit.Mail{
 		From:      m.From,
 		To:        m.To,
 		Wish:      s.wish,
@@ -197,12 +169,13 @@ func checkInput(f *os.File) error {
 
 // describe is the answer to --check-config.
 func (s *settings) describe() string {
-	a := s.account
 	var b strings.Builder
-	fmt.Fprintf(&b, "account     %s\n", orNone(a.Name))
-	fmt.Fprintf(&b, "server      %s:%d, TLS %s\n", a.Host, a.Port, a.TLS)
-	fmt.Fprintf(&b, "user        %s\n", orNone(a.User))
-	fmt.Fprintf(&b, "from        %s\n", orNone(a.From))
+	fmt.Fprintf(&b, "account     %s\n", orNone(s.account.Name))
+	for _, t := range s.servers {
+		fmt.Fprintf(&b, "server      %s\n", serverName(t))
+		fmt.Fprintf(&b, "user        %s\n", orNone(t.User))
+	}
+	fmt.Fprintf(&b, "from        %s\n", orNone(s.account.From))
 	fmt.Fprintf(&b, "requiretls  %s\n", s.wish)
 	return b.String()
 }

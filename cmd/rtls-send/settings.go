@@ -1,31 +1,29 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"rtls/internal/cli"
 	"rtls/internal/compose"
 	"rtls/internal/config"
 	"rtls/internal/requiretls"
-	"rtls/internal/tlsconf"
+	"rtls/internal/resolve"
+	"rtls/internal/submit"
 )
 
 // settings is what configuration and flags come to.
 type settings struct {
-	account  config.Account // complete: with port and mode of TLS
-	tls      *tls.Config
+	account  config.Account
+	servers  []*config.Target // the account's, complete: with port and mode of TLS
+	targets  []*submit.Target // the same, ready to be used; their secrets are asked for when they are needed
+	resolver *resolve.Client  // nil: the system's, in the usual way
+	state    string           // directory for what is remembered between runs; empty: nothing is
 	wish     requiretls.Wish
 	hostname string // ours, for addresses and identifiers
 	heloName string // the same if it is a full name, else empty
@@ -50,11 +48,14 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 		account = &config.Account{}
 	}
 	s := &settings{account: *account, user: loginName(env), spool: spoolPath(env, file), inDoubt: file.Send.InDoubt}
-	s.override(o)
+	if err := s.override(o); err != nil {
+		return nil, err
+	}
 	if err := s.names(file.Hostname); err != nil {
 		return nil, err
 	}
-	if s.tls, err = tlsconf.Client(s.account.CAFile, s.account.Host); err != nil {
+	s.state = stateDir(env, file)
+	if err := s.connect(env, file.Send.Resolver); err != nil {
 		return nil, cli.Errorf(cli.Config, "%w", err)
 	}
 	s.wish = requiretls.Yes
@@ -107,26 +108,45 @@ func noServer(path string) error {
 // override lets flags win over the account, and fills in the defaults. Another host
 // gets neither user nor password: programs pass on flags that they had from
 // strangers, and one of these could name the stranger's own server.
-func (s *settings) override(o *options) {
-	a := &s.account
-	if o.host != "" && !strings.EqualFold(o.host, a.Host) {
-		a.Host, a.User, a.PasswordFile, a.PasswordCommand = o.host, "", "", nil
+func (s *settings) override(o *options) error {
+	for _, t := range s.account.Servers() {
+		own := *t
+		s.servers = append(s.servers, &own)
 	}
-	if o.tls != "" {
-		a.TLS = o.tls
+	if o.host != "" {
+		i := slices.IndexFunc(s.servers, func(t *config.Target) bool { return strings.EqualFold(t.Host, o.host) })
+		if i < 0 {
+			other := &config.Target{Host: o.host}
+			if len(s.servers) > 0 { // how to get out, and whom to trust, is the same
+				first := s.servers[0]
+				other.Port, other.TLS, other.CAFile, other.MinTLS = first.Port, first.TLS, first.CAFile, first.MinTLS
+				other.Proxy, other.ProxyCommand, other.Source = first.Proxy, first.ProxyCommand, first.Source
+			}
+			s.servers, i = []*config.Target{other}, 0
+		}
+		s.servers = s.servers[i : i+1]
 	}
-	if a.TLS == "" {
-		a.TLS = "implicit"
+	if (o.port != 0 || o.tls != "") && (len(s.servers) > 1 || s.servers[0].SRV != "") {
+		return cli.Errorf(cli.Usage, "--port and --tls need --host: the account has several servers")
 	}
-	if o.port != 0 {
-		a.Port = o.port
-	}
-	if a.Port == 0 {
-		a.Port = 465
-		if a.TLS == "starttls" {
-			a.Port = 587
+	for _, t := range s.servers {
+		if o.tls != "" {
+			t.TLS = o.tls
+		}
+		if t.TLS == "" {
+			t.TLS = "implicit"
+		}
+		if o.port != 0 {
+			t.Port = o.port
+		}
+		if t.Port == 0 {
+			t.Port = 465
+			if t.TLS == "starttls" {
+				t.Port = 587
+			}
 		}
 	}
+	return nil
 }
 
 // names finds out what this host is called. A bare name without a domain tells a
@@ -159,76 +179,4 @@ func loginName(env cli.Env) string {
 		}
 	}
 	return "uid" + strconv.Itoa(os.Getuid())
-}
-
-const (
-	passwordTimeout = time.Minute
-	maxPassword     = 4096
-)
-
-// password gets the account's password from where the configuration says.
-func (s *settings) password(ctx context.Context, env cli.Env) (string, error) {
-	a := &s.account
-	switch {
-	case a.User == "":
-		return "", nil
-	case a.PasswordFile != "":
-		return readPassword(a.PasswordFile)
-	}
-	return commandPassword(ctx, env, a.PasswordCommand)
-}
-
-// readPassword reads the first line of a file that nobody but its owner can read.
-func readPassword(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", cli.Errorf(cli.Config, "password_file: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", cli.Errorf(cli.Config, "password_file: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return "", cli.Errorf(cli.Config, "password_file %s has mode %04o: others than its owner can use it", path, mode).
-			WithHint("chmod 600 %s", path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxPassword))
-	if err != nil {
-		return "", cli.Errorf(cli.Config, "password_file: %w", err)
-	}
-	return firstLine("password_file "+path, text)
-}
-
-// commandPassword runs a program without a shell and without input. That it fails
-// is temporary: a key ring may be locked.
-func commandPassword(ctx context.Context, env cli.Env, argv []string) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, passwordTimeout, fmt.Errorf("it took more than %s", passwordTimeout))
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Stderr = env.Stderr
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return "", cli.Errorf(cli.Config, "password_command: %w", err)
-	}
-	if err != nil {
-		return "", cli.Errorf(cli.TempFail, "password_command %s: %w", argv[0], err)
-	}
-	return firstLine("password_command "+argv[0], out)
-}
-
-func firstLine(source string, text []byte) (string, error) {
-	line, _, _ := bytes.Cut(text, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	switch {
-	case len(line) == 0:
-		return "", cli.Errorf(cli.Config, "%s: the first line is empty, and should be the password", source)
-	case bytes.IndexByte(line, 0) >= 0 || len(line) >= maxPassword:
-		return "", cli.Errorf(cli.Config, "%s: the first line is no password", source)
-	}
-	return string(line), nil
 }

@@ -50,9 +50,7 @@ var letters = map[byte]letter{
 	'h': {required, ""},
 	'L': {required, ""},
 	'A': {required, ""},
-	'X': {required, ""},
 	'p': {required, ""},
-	'd': {optional, ""},
 }
 
 // respell rewrites arguments in sendmail's spelling, in which -oem is one option,

@@ -9,12 +9,9 @@ import (
 	"net"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
-
-	"rtls/internal/requiretls"
 )
 
 // SystemPath is where the three commands look for their configuration.
@@ -31,29 +28,6 @@ type File struct {
 
 	path string
 	text string
-}
-
-// Send configures rtls-send.
-type Send struct {
-	Default  string              `toml:"default"` // account to use when none is named; optional if there is just one
-	Accounts map[string]*Account `toml:"account"`
-	Spool    string              `toml:"spool"`    // directory of the outgoing queue, absolute or below "~/"; empty: no queue
-	InDoubt  string              `toml:"in_doubt"` // what may have been sent: "resend" (default) or "hold"
-}
-
-// Account is one identity with the submission server that takes its mail.
-type Account struct {
-	From            string   `toml:"from"` // reverse-path, and From field where a message has none
-	Host            string   `toml:"host"`
-	Port            int      `toml:"port"`             // default 465, or 587 with tls = "starttls"
-	TLS             string   `toml:"tls"`              // "implicit" (default) or "starttls"
-	CAFile          string   `toml:"ca_file"`          // PEM; default: the system's roots
-	User            string   `toml:"user"`             // authenticate as; empty: no authentication
-	PasswordFile    string   `toml:"password_file"`    // first line is the password
-	PasswordCommand []string `toml:"password_command"` // argv, no shell; first line of its output is the password
-	RequireTLS      string   `toml:"requiretls"`       // yes (default), no or auto
-
-	Name string `toml:"-"`
 }
 
 // Store says where mail is kept and who has a mailbox.
@@ -118,14 +92,8 @@ func parse(path, text string) (*File, error) {
 		key := unknown[0]
 		return nil, f.errorf(key, "unknown key %q; see rtls.toml(5) for the keys there are", key.String())
 	}
-	if err := f.checkSpool(); err != nil {
+	if err := f.checkSend(); err != nil {
 		return nil, err
-	}
-	for name, account := range f.Send.Accounts {
-		account.Name = name
-		if err := f.checkAccount(account); err != nil {
-			return nil, err
-		}
 	}
 	return f, nil
 }
@@ -137,81 +105,6 @@ func (f *File) errorf(key toml.Key, format string, args ...any) error {
 		return fmt.Errorf("no configuration file: %w", err)
 	}
 	return fmt.Errorf("%s:%d: %w", f.path, lineOf(f.text, key), err)
-}
-
-func (f *File) checkSpool() error {
-	s := &f.Send
-	if s.Spool != "" && !strings.HasPrefix(s.Spool, "/") && !strings.HasPrefix(s.Spool, "~/") {
-		return f.errorf(toml.Key{"send", "spool"}, `spool is an absolute path, or one that begins with "~/", not %q`, s.Spool)
-	}
-	switch s.InDoubt {
-	case "", "resend", "hold":
-		return nil
-	}
-	return f.errorf(toml.Key{"send", "in_doubt"}, `in_doubt is "resend" or "hold", not %q`, s.InDoubt)
-}
-
-func (f *File) checkAccount(a *Account) error {
-	at := func(key string) toml.Key { return toml.Key{"send", "account", a.Name, key} }
-	if a.Host == "" {
-		return f.errorf(at("host"), `account %q has no submission server; write host = "smtp.example.org"`, a.Name)
-	}
-	if a.Port < 0 || a.Port > 65535 {
-		return f.errorf(at("port"), "port is 1 to 65535, not %d", a.Port)
-	}
-	switch a.TLS {
-	case "", "implicit", "starttls":
-	default:
-		return f.errorf(at("tls"), `tls is "implicit" or "starttls", not %q`, a.TLS)
-	}
-	if a.RequireTLS != "" {
-		if _, err := requiretls.ParseWish(a.RequireTLS); err != nil {
-			return f.errorf(at("requiretls"), "%v", err)
-		}
-	}
-	secrets := 0
-	if a.PasswordFile != "" {
-		secrets++
-	}
-	if len(a.PasswordCommand) > 0 {
-		secrets++
-	}
-	switch {
-	case a.User != "" && secrets == 0:
-		return f.errorf(at("user"), `account %q has a user but no password; write password_file = "/path/to/file"`, a.Name)
-	case a.User == "" && secrets > 0:
-		return f.errorf(at("password_file"), `account %q has a password but no user; write user = "name"`, a.Name)
-	case secrets > 1:
-		return f.errorf(at("password_command"), "account %q: write password_file or password_command, not both", a.Name)
-	}
-	return nil
-}
-
-// Account picks an account: the named one, else the default, else the only one.
-// Without any account it returns nil and no error.
-func (f *File) Account(name string) (*Account, error) {
-	key := toml.Key{"send", "default"}
-	if name == "" {
-		name = f.Send.Default
-	}
-	if name != "" {
-		if a := f.Send.Accounts[name]; a != nil {
-			return a, nil
-		}
-		return nil, f.errorf(key, "there is no account %q; write [send.account.%s] with a host", name, name)
-	}
-	if len(f.Send.Accounts) > 1 {
-		names := make([]string, 0, len(f.Send.Accounts))
-		for n := range f.Send.Accounts {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		return nil, f.errorf(toml.Key{"send"}, "several accounts (%s) and none chosen; write default = %q under [send], or use --account", strings.Join(names, ", "), names[0])
-	}
-	for _, a := range f.Send.Accounts {
-		return a, nil
-	}
-	return nil, nil
 }
 
 // CheckIMAPD makes sure that rtls-imapd has what it needs.

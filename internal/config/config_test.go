@@ -50,6 +50,19 @@ func TestErrors(t *testing.T) {
 		{"wish", "[send.account.a]\nhost=\"h\"\nrequiretls=\"maybe\"\n", `rtls.toml:3: requiretls is yes, no or auto`},
 		{"spool", "[send]\nspool=\"queue\"\n", `rtls.toml:2: spool is an absolute path`},
 		{"in doubt", "[send]\nspool=\"~/q\"\nin_doubt=\"lose\"\n", `rtls.toml:3: in_doubt is "resend" or "hold"`},
+		{"no host in the second target", "[send.account.a]\nfrom=\"x\"\n[[send.account.a.target]]\nhost=\"h\"\n[[send.account.a.target]]\nport=1\n", `rtls.toml:5: account "a" has no submission server`},
+		{"unknown key of a target", "[send.account.a]\n[[send.account.a.target]]\nhost=\"h\"\n[[send.account.a.target]]\nhost=\"i\"\nhots=\"x\"\n", `rtls.toml:6: unknown key "send.account.a.target.hots"`},
+		{"host and srv", "[send.account.a]\nhost=\"h\"\nsrv=\"d\"\n", `rtls.toml:3: write host or srv`},
+		{"srv and port", "[send.account.a]\nsrv=\"d\"\nport=465\n", `rtls.toml:2: srv says what port and tls are`},
+		{"min_tls", "[send.account.a]\nhost=\"h\"\nmin_tls=\"1.1\"\n", `rtls.toml:3: min_tls is "1.2" or "1.3"`},
+		{"two secrets", "[send.account.a]\nhost=\"h\"\nuser=\"u\"\nnetrc=\"n\"\npassword_file=\"p\"\n", `rtls.toml:4: account "a": write password_file or netrc, not both`},
+		{"unknown auth", "[send.account.a]\nhost=\"h\"\nuser=\"u\"\npassword_file=\"p\"\nauth=\"plain\"\n", `rtls.toml:5: auth is one of EXTERNAL, LOGIN, `},
+		{"auth without a token", "[send.account.a]\nhost=\"h\"\nuser=\"u\"\npassword_file=\"p\"\nauth=\"OAUTHBEARER\"\n", `rtls.toml:5: auth = "OAUTHBEARER" needs a token`},
+		{"auth without anything", "[send.account.a]\nhost=\"h\"\nauth=\"PLAIN\"\n", `rtls.toml:3: auth = "PLAIN" needs a password`},
+		{"half a client certificate", "[send.account.a]\nhost=\"h\"\nclient_cert=\"c\"\n", `rtls.toml:3: client_cert and client_key go together`},
+		{"two proxies", "[send.account.a]\nhost=\"h\"\nproxy=\"socks5://p\"\nproxy_command=[\"p\"]\n", `rtls.toml:3: write proxy or proxy_command`},
+		{"source", "[send.account.a]\nhost=\"h\"\nsource=\"eth0\"\n", `rtls.toml:3: source is an IP address`},
+		{"resolver", "[send]\nresolver=\"dns.example.org\"\n", `rtls.toml:2: resolver is an IP address`},
 		{"no password", "[send.account.a]\nhost=\"h\"\nuser=\"u\"\n", `rtls.toml:3: account "a" has a user but no password; write password_file`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -90,6 +103,28 @@ func TestValidUser(t *testing.T) {
 	for _, bad := range []string{"", ".", "..", ".x", "-x", "a/b", "../x", "a b", "a:b", "a\x00b", "a\nb", strings.Repeat("x", 256)} {
 		if ValidUser(bad) == nil {
 			t.Errorf("ValidUser(%q) passed", bad)
+		}
+	}
+}
+
+func TestServers(t *testing.T) {
+	for text, want := range map[string]string{
+		"host=\"h\"\n": "h",
+		"srv=\"d\"\n":  "d",
+		"host=\"h\"\n[[send.account.a.target]]\nhost=\"i\"\n[[send.account.a.target]]\nsrv=\"d\"\n": "h i d",
+		"from=\"x\"\n[[send.account.a.target]]\nhost=\"i\"\nuser=\"u\"\nnetrc=\"~/.netrc\"\n":       "i",
+	} {
+		f, err := parse("rtls.toml", "[send.account.a]\n"+text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		var names []string
+		for _, s := range f.Send.Accounts["a"].Servers() {
+			names = append(names, s.Host+s.SRV)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -12,12 +13,18 @@ import (
 func lineOf(text string, key toml.Key) int {
 	best, depth := 1, 0
 	var table []string
+	nth := map[string]int{} // how many tables of an array there have been
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "[") {
-			table = splitKey(strings.Trim(strings.SplitN(line, "#", 2)[0], "[] \t\r\n"))
+			name := strings.Trim(strings.SplitN(line, "#", 2)[0], "[] \t\r\n")
+			table = splitKey(name)
+			if strings.HasPrefix(line, "[[") {
+				nth[name]++
+				table[len(table)-1] += fmt.Sprintf("#%d", nth[name])
+			}
 			if d := common(table, key); d == len(table) && d > depth {
 				best, depth = n, d
 			}
@@ -35,9 +42,11 @@ func lineOf(text string, key toml.Key) int {
 	return best
 }
 
+// common is the length of the path that a, from the text, and b share. In b, a table
+// of an array is the first that fits, unless it has its number behind it: "target#2".
 func common(a []string, b toml.Key) int {
 	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
+	for n < len(a) && n < len(b) && (a[n] == b[n] || strings.HasPrefix(a[n], b[n]+"#")) {
 		n++
 	}
 	return n

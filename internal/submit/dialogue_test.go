@@ -31,12 +31,13 @@ const full = "250-localhost\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250
 var (
 	hello   = step{"EHLO client.example.org\r\n", full}
 	slow    = step{"EHLO client.example.org\r\n", strings.Replace(full, "250-PIPELINING\r\n", "", 1)}
-	login   = step{"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n", "235 2.7.0 ok\r\n"}
+	login   = step{auth, "235 2.7.0 ok\r\n"}
 	theEnd  = step{}
 	goodbye = step{"QUIT\r\n", "221 bye\r\n"}
 )
 
 const (
+	auth = "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n"
 	mail = "MAIL FROM:<alice@example.org> SIZE=18 REQUIRETLS\r\n"
 	rcpt = "RCPT TO:<bob@example.net>\r\n"
 	rcp2 = "RCPT TO:<carol@example.net>\r\n"
@@ -94,7 +95,7 @@ func playWith(t *testing.T, ctx context.Context, m *Mail, o Options, steps ...st
 		o.Hostname = "client.example.org"
 	}
 	return Send(ctx, &Target{
-		Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, User: "alice", Password: "secret",
+		Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, Login: alice(),
 	}, m, o)
 }
 
@@ -132,11 +133,11 @@ func TestFlights(t *testing.T) {
 		to    []string
 		steps []step
 	}{
-		{"one recipient", both[:1], []step{hello, login,
-			{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"},
+		{"one recipient", both[:1], []step{hello,
+			{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"},
 			{data + "QUIT\r\n", "250 2.0.0 taken\r\n221 bye\r\n"}, theEnd}},
-		{"two recipients", both, []step{hello, login,
-			{mail + rcpt + rcp2, "250 ok\r\n250 ok\r\n250 ok\r\n"},
+		{"two recipients", both, []step{hello,
+			{auth + mail + rcpt + rcp2, "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n"},
 			{"DATA\r\n", "354 go\r\n"},
 			{data + "QUIT\r\n", "250 2.0.0 taken\r\n221 bye\r\n"}, theEnd}},
 		{"no PIPELINING", both, []step{slow, login,
@@ -171,27 +172,33 @@ func TestRefusedEnvelope(t *testing.T) {
 		texts  []string
 		steps  []step
 	}{
-		{"the recipient, and DATA too", both[:1], cli.NoUser, "5.1.1", []string{"RCPT TO:<bob@example.net>: the server said 550 5.1.1 nobody"}, []step{hello, login,
-			{mail + rcpt + "DATA\r\n", "250 ok\r\n550 5.1.1 nobody\r\n503 5.5.1 whom to?\r\n"}, goodbye, theEnd}},
-		{"the recipient, but not DATA", both[:1], cli.NoUser, "5.1.1", nil, []step{hello, login, // no final dot, no QUIT
-			{mail + rcpt + "DATA\r\n", "250 ok\r\n550 5.1.1 nobody\r\n354 go\r\n"}, theEnd}},
-		{"MAIL", both[:1], cli.Unavailable, "5.7.30", []string{"MAIL FROM:<alice@example.org>"}, []step{hello, login,
-			{mail + rcpt + "DATA\r\n", "550 5.7.30 no\r\n503 no\r\n503 no\r\n"}, goodbye, theEnd}},
-		{"MAIL, but not DATA", both[:1], cli.TempFail, "4.3.0", nil, []step{hello, login,
-			{mail + rcpt + "DATA\r\n", "451 4.3.0 later\r\n250 ok\r\n354 go\r\n"}, theEnd}},
-		{"one of two", both, cli.DataErr, "5.1.1", []string{"carol@example.net", "none of the other recipients"}, []step{hello, login,
-			{mail + rcpt + rcp2, "250 ok\r\n250 ok\r\n550 5.1.1 nobody\r\n"}, goodbye, theEnd}},
-		{"both, unknown", both, cli.NoUser, "5.1.1", []string{"bob@example.net", "carol@example.net"}, []step{hello, login,
-			{mail + rcpt + rcp2, "250 ok\r\n550 5.1.1 nobody\r\n550 5.1.1 nobody\r\n"}, goodbye, theEnd}},
-		{"both, one for now", both, cli.DataErr, "5.1.1", nil, []step{hello, login,
-			{mail + rcpt + rcp2, "250 ok\r\n450 4.2.0 later\r\n550 5.1.1 nobody\r\n"}, goodbye, theEnd}},
-		{"both, for now", both, cli.TempFail, "4.2.0", nil, []step{hello, login,
-			{mail + rcpt + rcp2, "250 ok\r\n450 4.2.0 later\r\n452 4.5.3 later\r\n"}, goodbye, theEnd}},
+		{"the recipient, and DATA too", both[:1], cli.NoUser, "5.1.1", []string{"RCPT TO:<bob@example.net>: the server said 550 5.1.1 nobody"}, []step{hello,
+			{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n550 5.1.1 nobody\r\n503 5.5.1 whom to?\r\n"}, goodbye, theEnd}},
+		{"the recipient, but not DATA", both[:1], cli.NoUser, "5.1.1", nil, []step{hello, // no final dot, no QUIT
+			{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n550 5.1.1 nobody\r\n354 go\r\n"}, theEnd}},
+		{"MAIL", both[:1], cli.Unavailable, "5.7.30", []string{"MAIL FROM:<alice@example.org>"}, []step{hello,
+			{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n550 5.7.30 no\r\n503 no\r\n503 no\r\n"}, goodbye, theEnd}},
+		{"MAIL, but not DATA", both[:1], cli.TempFail, "4.3.0", nil, []step{hello,
+			{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n451 4.3.0 later\r\n250 ok\r\n354 go\r\n"}, theEnd}},
+		{"one of two", both, cli.DataErr, "5.1.1", []string{"carol@example.net", "none of the other recipients"}, []step{hello,
+			{auth + mail + rcpt + rcp2, "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n550 5.1.1 nobody\r\n"}, goodbye, theEnd}},
+		{"both, unknown", both, cli.NoUser, "5.1.1", []string{"bob@example.net", "carol@example.net"}, []step{hello,
+			{auth + mail + rcpt + rcp2, "235 2.7.0 ok\r\n250 ok\r\n550 5.1.1 nobody\r\n550 5.1.1 nobody\r\n"}, goodbye, theEnd}},
+		{"both, one for now", both, cli.DataErr, "5.1.1", nil, []step{hello,
+			{auth + mail + rcpt + rcp2, "235 2.7.0 ok\r\n250 ok\r\n450 4.2.0 later\r\n550 5.1.1 nobody\r\n"}, goodbye, theEnd}},
+		{"both, for now", both, cli.TempFail, "4.2.0", nil, []step{hello,
+			{auth + mail + rcpt + rcp2, "235 2.7.0 ok\r\n250 ok\r\n450 4.2.0 later\r\n452 4.5.3 later\r\n"}, goodbye, theEnd}},
 		{"first of two, no PIPELINING", both, cli.DataErr, "5.7.1", nil, []step{slow, login,
 			{mail, "250 ok\r\n"}, {rcpt, "554 5.7.1 no\r\n"}, goodbye, theEnd}},
 		{"password", both, cli.NoPerm, "5.7.8", []string{"authentication as alice"}, []step{hello,
+			{auth + mail + rcpt + rcp2, "535 5.7.8 wrong\r\n530 no\r\n530 no\r\n530 no\r\n"}, goodbye, theEnd}},
+		{"password, but not the envelope", both[:1], cli.NoPerm, "5.7.8", nil, []step{hello, // no final dot
+			{auth + mail + rcpt + "DATA\r\n", "535 5.7.8 wrong\r\n250 ok\r\n250 ok\r\n354 go\r\n"}, theEnd}},
+		{"password, no PIPELINING", both, cli.NoPerm, "5.7.8", nil, []step{slow,
 			{login.want, "535 5.7.8 wrong\r\n"}, goodbye, theEnd}},
 		{"challenge to PLAIN", both, cli.NoPerm, "", []string{"makes no sense"}, []step{hello,
+			{auth + mail + rcpt + rcp2, "334 more\r\n501 what\r\n"}, theEnd}},
+		{"challenge to PLAIN, no PIPELINING", both, cli.NoPerm, "", []string{"makes no sense"}, []step{slow,
 			{login.want, "334 more\r\n"}, {"*\r\n", "501 5.7.0 cancelled\r\n"}, goodbye, theEnd}},
 		{"no mechanism", both, cli.NoPerm, "", []string{"GSSAPI"}, []step{
 			{hello.want, strings.Replace(full, "AUTH PLAIN LOGIN", "AUTH GSSAPI", 1)}, goodbye, theEnd}},
@@ -244,16 +251,16 @@ func TestManyRecipients(t *testing.T) {
 		}
 		fmt.Fprintf(b, "RCPT TO:<%s>\r\n", addr)
 	}
-	_, err := play(t, message(to...), hello, login,
-		step{first.String(), strings.Repeat("250 ok\r\n", maxGroup)},
+	_, err := play(t, message(to...), hello,
+		step{auth + first.String(), "235 ok\r\n" + strings.Repeat("250 ok\r\n", maxGroup)},
 		step{second.String(), strings.Repeat("250 ok\r\n", 21)},
 		step{"DATA\r\n", "354 go\r\n"},
 		step{data + "QUIT\r\n", "250 taken\r\n221 bye\r\n"}, theEnd)
 	if err != nil {
 		t.Error(err)
 	}
-	_, err = play(t, message(to...), hello, login,
-		step{first.String(), "250 ok\r\n" + strings.Repeat("550 5.1.1 no\r\n", maxGroup-1)},
+	_, err = play(t, message(to...), hello,
+		step{auth + first.String(), "235 ok\r\n" + "250 ok\r\n" + strings.Repeat("550 5.1.1 no\r\n", maxGroup-1)},
 		step{second.String(), strings.Repeat("550 5.1.1 no\r\n", 21)}, goodbye, theEnd)
 	checkError(t, err, cli.NoUser, "5.1.1", false)
 	if n := strings.Count(err.Error(), "RCPT TO"); n != 10 || !strings.Contains(err.Error(), "and 110 more") {
@@ -272,16 +279,16 @@ func (brokenContent) WriteTo(w io.Writer) (int64, error) {
 func TestContentBreaksOff(t *testing.T) {
 	m := message()
 	m.Content = brokenContent{}
-	_, err := play(t, m, hello, login,
-		step{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, theEnd)
+	_, err := play(t, m, hello,
+		step{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"}, theEnd)
 	checkError(t, err, cli.TempFail, "", false)
 }
 
 func TestContentWithoutLineEnd(t *testing.T) {
 	m := message()
 	m.Content = stringContent("Subject: s\r\n\r\nx")
-	_, err := play(t, m, hello, login,
-		step{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, theEnd)
+	_, err := play(t, m, hello,
+		step{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"}, theEnd)
 	checkError(t, err, cli.Software, "", false)
 }
 
@@ -292,7 +299,7 @@ func TestInjection(t *testing.T) {
 		{From: "a@b", To: []string{"e@f>\nDATA"}},
 	} {
 		m.Content = stringContent("\r\n")
-		_, err := play(t, m, hello, login, theEnd)
+		_, err := play(t, m, hello, theEnd)
 		checkError(t, err, cli.Software, "", false)
 	}
 }
@@ -304,9 +311,9 @@ func TestCancel(t *testing.T) {
 		at    string // the trace line at which the context ends
 		steps []step
 	}{
-		{"before the message", false, "> MAIL", []step{hello, login}},
-		{"after the message", true, "> (18 octets)", []step{hello, login,
-			{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}}},
+		{"before the message", false, "> MAIL", []step{hello}},
+		{"after the message", true, "> (18 octets)", []step{hello,
+			{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
@@ -327,11 +334,11 @@ func TestCancel(t *testing.T) {
 
 func TestSilentServer(t *testing.T) {
 	o := Options{Timeouts: Timeouts{Command: 20 * time.Millisecond}}
-	_, err := playWith(t, t.Context(), message(), o, hello, step{login.want, ""}, theEnd)
+	_, err := playWith(t, t.Context(), message(), o, hello, step{auth + mail + rcpt + "DATA\r\n", ""}, theEnd)
 	checkError(t, err, cli.TempFail, "4.4.2", false)
 	o = Options{Timeouts: Timeouts{Final: 20 * time.Millisecond}}
-	_, err = playWith(t, t.Context(), message(), o, hello, login,
-		step{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"},
+	_, err = playWith(t, t.Context(), message(), o, hello,
+		step{auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"},
 		step{data + "QUIT\r\n", ""}, theEnd)
 	checkError(t, err, cli.TempFail, "4.4.2", true)
 }
@@ -345,7 +352,7 @@ func TestTraceIsSafe(t *testing.T) {
 		if mechanisms == "AUTH LOGIN" {
 			steps = append(steps, step{"AUTH LOGIN YWxpY2U=\r\n", "334 UGFzc3dvcmQ6\r\n"}, step{"c2VjcmV0\r\n", "535 5.7.8 no\r\n"})
 		} else {
-			steps = append(steps, step{login.want, "535 5.7.8 no\r\n"})
+			steps = append(steps, step{auth + mail + rcpt + "DATA\r\n", "535 5.7.8 no\r\n530 no\r\n530 no\r\n503 no\r\n"})
 		}
 		_, err := playWith(t, t.Context(), message(), o, append(steps, goodbye, theEnd)...)
 		checkError(t, err, cli.NoPerm, "5.7.8", false)
@@ -359,4 +366,9 @@ func TestTraceIsSafe(t *testing.T) {
 			t.Errorf("%s: the trace lacks the reply:\n%s", mechanisms, all)
 		}
 	}
+}
+
+// alice logs in with her password.
+func alice() Login {
+	return Login{User: "alice", Secret: func(context.Context) (string, error) { return "secret", nil }}
 }

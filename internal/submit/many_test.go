@@ -46,19 +46,19 @@ func serveDialogues(t *testing.T, dialogues ...[]step) *Target {
 		}
 	})
 	t.Cleanup(func() { wait.Wait(); l.Close() })
-	return &Target{Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, User: "alice", Password: "secret"}
+	return &Target{Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, Login: alice()}
 }
 
 // One login for several messages, whatever becomes of them; and each passes the
 // guard for itself.
 func TestSession(t *testing.T) {
 	good := []step{{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, {data, "250 2.0.0 taken\r\n"}}
-	steps := append([]step{hello, login}, good...)
+	steps := append([]step{hello, with(good[0])}, good[1:]...)
 	steps = append(steps,
 		step{mail + rcpt + "DATA\r\n", "250 ok\r\n550 5.1.1 nobody\r\n503 whom to?\r\n"}, step{"RSET\r\n", "250 ok\r\n"},
 		step{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, step{data, "554 5.6.0 no\r\n"})
 	steps = append(append(steps, good...), goodbye)
-	c := NewSession(serveDialogues(t, steps), Options{Hostname: "client.example.org"})
+	c := NewSession([]*Target{serveDialogues(t, steps)}, Options{Hostname: "client.example.org"})
 	defer c.Close()
 	for i, code := range []int{0, cli.NoUser, cli.DataErr, cli.DataErr, 0} {
 		m := message()
@@ -74,10 +74,10 @@ func TestSession(t *testing.T) {
 // The guard looks at each message's wish, also where the session is open by now.
 func TestSessionGuards(t *testing.T) {
 	steps := []step{
-		{hello.want, "250-localhost\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n"}, login,
-		{"MAIL FROM:<alice@example.org>\r\n" + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, {data, "250 taken\r\n"}, goodbye,
+		{hello.want, "250-localhost\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n"},
+		{auth + "MAIL FROM:<alice@example.org>\r\n" + rcpt + "DATA\r\n", "235 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"}, {data, "250 taken\r\n"}, goodbye,
 	}
-	c := NewSession(serveDialogues(t, steps), Options{Hostname: "client.example.org"})
+	c := NewSession([]*Target{serveDialogues(t, steps)}, Options{Hostname: "client.example.org"})
 	defer c.Close()
 	m := message()
 	m.Wish = requiretls.Auto
@@ -92,11 +92,11 @@ func TestSessionGuards(t *testing.T) {
 // that breaks behind the text is not, since the server may have it.
 func TestSessionReconnects(t *testing.T) {
 	good := []step{{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, {data, "250 2.0.0 taken\r\n"}}
-	first := append([]step{hello, login}, good...) // and hangs up
-	second := append(append([]step{hello, login}, good...),
+	first := append([]step{hello, with(good[0])}, good[1:]...) // and hangs up
+	second := append(append([]step{hello, with(good[0])}, good[1:]...),
 		step{mail + rcpt + "DATA\r\n", "452 4.3.0 enough\r\n503 no\r\n503 no\r\n"}, step{"RSET\r\n", "421 bye\r\n"})
-	third := append(append([]step{hello, login}, good...), good[0], step{data, ""}) // and hangs up
-	c := NewSession(serveDialogues(t, first, second, third), Options{Hostname: "client.example.org"})
+	third := append(append([]step{hello, with(good[0])}, good[1:]...), good[0], step{data, ""}) // and hangs up
+	c := NewSession([]*Target{serveDialogues(t, first, second, third)}, Options{Hostname: "client.example.org"})
 	defer c.Close()
 	for i := range 3 {
 		if _, err := c.Send(t.Context(), message()); err != nil {
@@ -106,3 +106,6 @@ func TestSessionReconnects(t *testing.T) {
 	_, err := c.Send(t.Context(), message())
 	checkError(t, err, cli.TempFail, "4.4.2", true)
 }
+
+// with is a flight with the login in front.
+func with(s step) step { return step{auth + s.want, login.say + s.say} }

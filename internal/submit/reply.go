@@ -115,8 +115,9 @@ func enhancedStatus(code int, text string) string {
 
 // refusal is a negative reply to a command.
 type refusal struct {
-	reply Reply
-	err   *cli.Error
+	reply   Reply
+	err     *cli.Error
+	verdict bool // on the message or a recipient; another target would say the same
 }
 
 func (r *refusal) Error() string { return r.err.Error() }
@@ -135,7 +136,8 @@ const (
 
 // refused makes an error of a negative reply. What is the command, for people.
 func refused(at stage, what string, r Reply) *refusal {
-	return &refusal{r, cli.Errorf(exitCode(at, r), "%s: the server said %s", what, r).WithStatus(r.Status)}
+	e := cli.Errorf(exitCode(at, r), "%s: the server said %s", what, r).WithStatus(r.Status)
+	return &refusal{reply: r, err: e, verdict: e.Code == cli.NoUser || at == stageData && e.Code == cli.DataErr}
 }
 
 // exitCode maps a reply to an exit code.

@@ -13,6 +13,7 @@ import (
 
 	"rtls/internal/cli"
 	"rtls/internal/requiretls"
+	"rtls/internal/tlsconf"
 )
 
 // session is one connection.
@@ -20,23 +21,63 @@ type session struct {
 	target *Target
 	o      *Options
 
-	raw  net.Conn // the TCP connection
+	raw  net.Conn // the connection under TLS
 	conn net.Conn // raw, or TLS over it
 	r    *bufio.Reader
 	w    *bufio.Writer
 
+	records    []tlsconf.TLSA    // of DANE, if the server is verified by them
 	extensions map[string]string // of the last EHLO: keyword in upper case to its parameters
+	mechanism  string            // of the login; empty before it, and without one
+	lead       *exchange         // a login that travels with the first MAIL
+	at         stage             // how far this message has come
 	dotSent    bool              // all of the message may have left
+	taken      int               // messages so far
+	dead       bool              // nothing more can be sent here
+}
 
-	// What follows is for a Session, see many.go.
-	keep   bool // more messages may follow this one
-	ready  bool // secure and logged in
-	usable bool // the last transaction left the connection as it found it
-	stale  bool // the server takes no more over this connection
+// open connects to a target and verifies it. Nothing is sent but EHLO and STARTTLS;
+// the login waits for the first message. Its errors are of type *Error. When the
+// context ends before open returns, the connection is cut.
+func open(ctx context.Context, t *Target, o Options) (*session, error) {
+	o.Timeouts = o.Timeouts.withDefaults()
+	s := &session{target: t, o: &o}
+	if t.DANE {
+		if err := s.lookUpDANE(ctx); err != nil {
+			return nil, s.fail(ctx, err)
+		}
+	}
+	if err := s.dial(ctx); err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
+	defer stop()
+	err := s.secure()
+	if err == nil {
+		if _, err = s.verified(); err != nil {
+			s.quit()
+		}
+	}
+	if err != nil {
+		s.close()
+		return nil, s.fail(ctx, err)
+	}
+	return s, nil
+}
+
+// bye ends the session, with a farewell if somebody listens.
+func (s *session) bye() {
+	if !s.dead {
+		s.quit()
+	}
+	s.close()
 }
 
 func (s *session) dial(ctx context.Context) error {
-	dial := s.o.Dial
+	dial := s.target.Dial
+	if dial == nil {
+		dial = s.o.Dial
+	}
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -73,44 +114,52 @@ func (t *timedWriter) Write(p []byte) (int, error) {
 }
 
 // close ends the connection; over TLS with a close_notify (RFC 8314 section 3.4).
-func (s *session) close() { _ = s.conn.Close() }
+func (s *session) close() {
+	s.dead = true
+	_ = s.conn.Close()
+}
 
-// run is the session from the greeting to the end, or, where it is ready, from MAIL.
-func (s *session) run(m *Mail) (*Receipt, error) {
-	if !s.ready {
-		if err := s.secure(); err != nil {
-			return nil, err
-		}
+// send hands over a message. If it is the last, the farewell travels along. The
+// session can live on after an error: what one message needs, the next may do without.
+func (s *session) send(ctx context.Context, m *Mail, last bool) (*Receipt, error) {
+	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
+	s.dotSent = false
+	receipt, err := s.run(ctx, m, last)
+	if !stop() {
+		s.dead = true
 	}
+	if err != nil {
+		return nil, s.fail(ctx, err)
+	}
+	return receipt, nil
+}
+
+// run is a message from the guard to the reply.
+func (s *session) run(ctx context.Context, m *Mail, last bool) (*Receipt, error) {
 	state, err := s.guard(m.Wish)
 	if err == nil {
 		err = s.able(m)
 	}
-	if s.ready && err != nil {
-		s.usable = true // the server has heard nothing
-		return nil, err
-	}
-	if err == nil && !s.ready {
-		err = s.authenticate()
-	}
 	if err != nil {
-		if _, ours := errors.AsType[*cli.Error](err); ours { // otherwise nobody listens any more
+		if last {
 			s.quit()
 		}
 		return nil, err
 	}
-	s.ready = s.keep
-	reply, err := s.transact(m)
+	s.at = stageAuth
+	if err := s.authenticate(ctx); err != nil {
+		if _, ours := errors.AsType[*cli.Error](err); ours && !s.dead { // otherwise nobody listens any more
+			s.quit()
+		}
+		s.dead = true
+		return nil, err
+	}
+	reply, err := s.transact(m, last)
 	if err != nil {
 		return nil, err
 	}
-	return &Receipt{
-		Target:     s.target.addr(),
-		TLSVersion: state.Version,
-		Cipher:     state.CipherSuite,
-		RequireTLS: m.Wish == requiretls.Yes,
-		Reply:      reply,
-	}, nil
+	s.taken++
+	return s.receipt(state, m, reply), nil
 }
 
 // secure brings the session to an EHLO inside TLS.
@@ -232,7 +281,14 @@ func (s *session) startTLS() error {
 func (s *session) handshake() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.Timeouts.Connect)
 	defer cancel() // the caller's context closes the connection under it
-	conn := tls.Client(s.raw, s.target.TLS)
+	config := s.target.TLS
+	if s.records != nil {
+		var err error
+		if config, err = tlsconf.DANE(config, s.records); err != nil {
+			return noTLS("%w", err)
+		}
+	}
+	conn := tls.Client(s.raw, config)
 	if err := s.raw.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
@@ -246,6 +302,9 @@ func (s *session) handshake() error {
 // handshakeError tells a server that cannot be trusted, which stays so, from a
 // connection that broke, which may not happen again.
 func handshakeError(err error) error {
+	if errors.Is(err, tlsconf.ErrPin) || errors.Is(err, tlsconf.ErrDANE) {
+		return noTLS("%w, nothing was sent", err)
+	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return noTLS("the server's certificate is not valid, nothing was sent: %w", cert.Err)
 	}
@@ -262,21 +321,45 @@ func handshakeError(err error) error {
 	return noTLS("the TLS handshake failed, nothing was sent: %w", err)
 }
 
-// guard stands before everything that tells the server something: TLS is up, not
-// too old, the chain verified, the name the one that was asked for and, if wished,
-// REQUIRETLS in the EHLO reply that came inside TLS (RFC 8689 section 4.2.1). It
-// does not rely on what the code before it meant to do.
-func (s *session) guard(wish requiretls.Wish) (tls.ConnectionState, error) {
+// verified says that TLS is up, not too old, the chain verified and the name the one
+// that was asked for, or the certificate that of TLSA records (RFC 8689 section
+// 4.2.1). It does not rely on what the code before it meant to do.
+func (s *session) verified() (tls.ConnectionState, error) {
 	conn, ok := s.conn.(*tls.Conn)
 	if !ok {
 		return tls.ConnectionState{}, noTLS("the session is not in TLS, nothing was sent")
 	}
 	state := conn.ConnectionState()
-	if !state.HandshakeComplete || state.Version < tls.VersionTLS12 || len(state.VerifiedChains) == 0 || len(state.PeerCertificates) == 0 {
+	if !state.HandshakeComplete || state.Version < tls.VersionTLS12 || len(state.PeerCertificates) == 0 {
 		return state, noTLS("the TLS session is not verified, nothing was sent")
 	}
-	if err := verifyName(state.PeerCertificates[0], s.target.Host); err != nil {
-		return state, noTLS("the server's certificate is not valid, nothing was sent: %w", err)
+	if s.records != nil {
+		if err := tlsconf.VerifyDANE(state, s.records, s.target.Host); err != nil {
+			return state, noTLS("%w, nothing was sent", err)
+		}
+	} else {
+		if len(state.VerifiedChains) == 0 {
+			return state, noTLS("the TLS session is not verified, nothing was sent")
+		}
+		if err := verifyName(state.PeerCertificates[0], s.target.Host); err != nil {
+			return state, noTLS("the server's certificate is not valid, nothing was sent: %w", err)
+		}
+	}
+	if config := s.target.TLS; config != nil && config.VerifyConnection != nil { // pins
+		if err := config.VerifyConnection(state); err != nil {
+			return state, noTLS("%w, nothing was sent", err)
+		}
+	}
+	return state, nil
+}
+
+// guard stands before everything that tells the server something: the session is
+// verified and, if wished, REQUIRETLS stood in the EHLO reply that came inside TLS.
+func (s *session) guard(wish requiretls.Wish) (tls.ConnectionState, error) {
+	state, err := s.verified()
+	if err != nil {
+		s.dead = true
+		return state, err
 	}
 	if wish == requiretls.Yes && !s.offers(requiretls.Keyword) {
 		return state, cli.Errorf(cli.Unavailable, "the server does not offer REQUIRETLS, nothing was sent").
@@ -308,10 +391,10 @@ func (s *session) writeCommands(lines ...string) error {
 }
 
 func (s *session) put(lines ...string) error {
+	if strings.ContainsAny(strings.Join(lines, ""), "\r\n\x00") {
+		return cli.Errorf(cli.Software, "a command holds a line end") // the last resort against injection
+	}
 	for _, line := range lines {
-		if strings.ContainsAny(line, "\r\n\x00") {
-			return cli.Errorf(cli.Software, "a command holds a line end") // the last resort against injection
-		}
 		_, _ = s.w.WriteString(line + "\r\n") // Flush has the error
 	}
 	if err := s.w.Flush(); err != nil {
@@ -354,6 +437,7 @@ func redact(line string) string {
 
 // quit says goodbye and waits a moment for the answer, whatever it is.
 func (s *session) quit() {
+	s.dead = true
 	s.trace("> ", "QUIT")
 	_, _ = s.w.WriteString("QUIT\r\n")
 	if s.conn.SetDeadline(time.Now().Add(quitTimeout)) != nil || s.w.Flush() != nil {

@@ -7,14 +7,16 @@
 // offers PIPELINING, commands travel in groups. And every read and write has a
 // deadline, those of the body too.
 //
-// Groups are those of RFC 2920 section 3.1: AUTH is the last of its group, since
-// its extension does not say otherwise; MAIL and the RCPTs are one group, to which
-// DATA belongs only if there is a single recipient. With several, one of them could
+// Groups are those of RFC 2920 section 3.1: MAIL and the RCPTs are one group, which
+// a login of PLAIN or EXTERNAL can lead, since it is over after one reply (RFC 4954
+// section 4); and to which DATA belongs only if there is a single recipient. With several, one of them could
 // be refused after DATA was sent along; the server would be waiting for text, and
 // every way to end that but closing the connection delivers something to those it
 // accepted. A round trip is cheaper than that. With a single refused recipient
 // nobody was accepted, and if the server wants text all the same, the connection is
-// closed without the final dot.
+// closed without the final dot. So it is after a login that failed.
+//
+// Send is for one message and one target, a Session for more of either.
 package submit
 
 import (
@@ -29,6 +31,7 @@ import (
 
 	"rtls/internal/cli"
 	"rtls/internal/requiretls"
+	"rtls/internal/tlsconf"
 )
 
 // Target is a submission server and how to log in there.
@@ -37,13 +40,30 @@ type Target struct {
 	Port     int
 	StartTLS bool // TLS begins with STARTTLS, not at once
 
+	// SRV is a domain whose DNS says what Host, Port and StartTLS are (RFC 6186, RFC
+	// 8314 section 5.1); they are empty then. Only a Session looks there.
+	SRV      string
+	SRVAllow []string // hosts outside the domain that its records may name unproven
+
 	// TLS verifies the server; it comes from tlsconf.Client with Host as the name.
 	TLS *tls.Config
+	// DANE verifies the server by TLSA records in place of TLS's authorities, where
+	// there are some that DNSSEC proves (RFC 7672).
+	DANE bool
 
-	User, Password string // no authentication if User is empty
+	Login Login
+	Dial  Dial // in place of the one of Options; optional
 }
 
-func (t *Target) addr() string { return net.JoinHostPort(t.Host, strconv.Itoa(t.Port)) }
+// Dial makes a connection, as net.Dialer's DialContext does.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func (t *Target) addr() string {
+	if t.SRV != "" && t.Host == "" {
+		return "_submissions._tcp." + t.SRV
+	}
+	return net.JoinHostPort(t.Host, strconv.Itoa(t.Port))
+}
 
 // Mail is one message with its envelope.
 type Mail struct {
@@ -66,7 +86,16 @@ type Options struct {
 	Hostname string // our name in EHLO; default: our address in brackets
 	Timeouts Timeouts
 	Trace    func(line string) // gets each line of the dialogue, without secrets
-	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	Dial     Dial
+	Resolver Resolver // for SRV and DANE
+	Breaker  *Breaker // for a Session with several targets; optional
+}
+
+// Resolver answers what the targets' SRV and DANE ask. Proven means by DNSSEC. A name
+// without records is no error.
+type Resolver interface {
+	SRV(ctx context.Context, service, domain string) (records []net.SRV, proven bool, err error)
+	TLSA(ctx context.Context, host string, port int) (records []tlsconf.TLSA, proven bool, err error)
 }
 
 // Timeouts bound each step; the context bounds them all together. They are shorter
@@ -99,15 +128,6 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
-// Receipt is what is known of an accepted message.
-type Receipt struct {
-	Target     string // host:port
-	TLSVersion uint16
-	Cipher     uint16
-	RequireTLS bool  // REQUIRETLS was on MAIL
-	Reply      Reply // to the final dot
-}
-
 // Error says why a target did not take a message. It unwraps to a *cli.Error with
 // exit code, status and text.
 type Error struct {
@@ -117,7 +137,10 @@ type Error struct {
 	// and the reply to it: the server may have it (RFC 5321 section 4.2.5).
 	MaybeSent bool
 
-	err *cli.Error
+	err         *cli.Error
+	verdict     bool // the message is at fault, not the target
+	unreachable bool // it was about the target, and may be over soon
+	lost        bool // the connection broke before all of the message had left
 }
 
 func (e *Error) Error() string { return e.err.Error() }
@@ -133,19 +156,12 @@ func (e *Error) Temporary() bool { return e.err.Code == cli.TempFail }
 //
 // When the context ends, the connection is cut, at any point.
 func Send(ctx context.Context, t *Target, m *Mail, o Options) (*Receipt, error) {
-	o.Timeouts = o.Timeouts.withDefaults()
-	s := &session{target: t, o: &o}
-	if err := s.dial(ctx); err != nil {
-		return nil, s.fail(ctx, err)
-	}
-	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
-	defer stop()
-	defer s.close()
-	receipt, err := s.run(m)
+	s, err := open(ctx, t, o)
 	if err != nil {
-		return nil, s.fail(ctx, err)
+		return nil, err
 	}
-	return receipt, nil
+	defer s.close()
+	return s.send(ctx, m, true)
 }
 
 // fail gives an error of the session its outer form.
@@ -153,7 +169,11 @@ func (s *session) fail(ctx context.Context, err error) *Error {
 	out := &Error{Target: s.target.addr(), MaybeSent: s.dotSent}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		out.Reply = r.reply
+		out.verdict = r.verdict
 		out.MaybeSent = false
+	}
+	if _, ok := errors.AsType[*unreadable](err); ok {
+		out.verdict = true
 	}
 	e, ok := errors.AsType[*cli.Error](err)
 	switch {
@@ -161,7 +181,11 @@ func (s *session) fail(ctx context.Context, err error) *Error {
 		e = cli.Errorf(cli.TempFail, "%w", context.Cause(ctx)).WithStatus("4.4.2")
 	case !ok:
 		e = networkError(err)
+		s.dead = true
 	}
+	out.unreachable = e.Code == cli.TempFail && s.at == stageHello && ctx.Err() == nil
+	// A server that has had enough of a session says so with a 4yz to MAIL, or hangs up.
+	out.lost = !out.MaybeSent && (!ok || out.Reply.Code == 421 || s.at == stageMail && s.taken > 0 && e.Code == cli.TempFail)
 	text := fmt.Errorf("%s: %w", out.Target, e.Err)
 	if out.MaybeSent {
 		text = fmt.Errorf("%w; the message was sent and not acknowledged, so it may have been taken", text)

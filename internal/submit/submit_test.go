@@ -132,11 +132,11 @@ func TestRefusedDuringText(t *testing.T) {
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		conn := tls.Server(server, &tls.Config{Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true})
-		serveSteps(t, rudeConn{conn, server}, []step{hello, login, {mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n552 5.3.4 enough\r\n"}})
+		serveSteps(t, rudeConn{conn, server}, []step{hello, {auth + mail + rcpt + "DATA\r\n", "235 2.7.0 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n552 5.3.4 enough\r\n"}})
 	})
 	m := message()
 	m.Content = stringContent(strings.Repeat("0123456789\r\n", 1<<16))
-	_, err = Send(t.Context(), &Target{Host: "localhost", Port: 1, TLS: &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}, User: "alice", Password: "secret"}, m, Options{
+	_, err = Send(t.Context(), &Target{Host: "localhost", Port: 1, TLS: &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}, Login: alice()}, m, Options{
 		Hostname: "client.example.org",
 		Timeouts: Timeouts{Write: 50 * time.Millisecond},
 		Dial:     func(context.Context, string, string) (net.Conn, error) { return client, nil },

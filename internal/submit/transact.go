@@ -64,32 +64,52 @@ func (s *session) rcptCommand(m *Mail, to string) string {
 	return line
 }
 
-// transact sends the message. Every way out ends the session, unless it is kept and
-// the server is ready for another.
-func (s *session) transact(m *Mail) (Reply, error) {
-	dataAsked, err := s.envelope(m)
+// transact sends the message. The session ends with it if it is the last, or if
+// nothing else puts the server back to where the next can begin.
+func (s *session) transact(m *Mail, last bool) (Reply, error) {
+	s.at = stageMail
+	dataAsked, err := s.envelope(m, last)
 	if err != nil {
 		return Reply{}, err
 	}
 	if !dataAsked {
 		if err := s.writeCommands("DATA"); err != nil {
-			return Reply{}, err
+			return Reply{}, s.lost(err)
 		}
 	}
 	r, err := s.read()
 	if err != nil {
-		return Reply{}, err
+		return Reply{}, s.lost(err)
 	}
 	if r.Code != 354 {
-		s.leave()
+		s.reset(last)
 		return Reply{}, refused(stageData, "DATA", r)
 	}
-	return s.content(m)
+	s.at = stageData
+	return s.content(m, last)
 }
 
-// envelope sends MAIL and all RCPT, and DATA too where that is safe: see the
-// package comment. It returns an error unless every recipient was accepted.
-func (s *session) envelope(m *Mail) (dataAsked bool, err error) {
+// lost marks the session as one on which nothing can be sent any more.
+func (s *session) lost(err error) error {
+	s.dead = true
+	return err
+}
+
+// reset makes the session fit for another message, or ends it.
+func (s *session) reset(last bool) {
+	if last {
+		s.quit()
+		return
+	}
+	if r, err := s.command("RSET"); err != nil || !r.positive() {
+		s.dead = true
+	}
+}
+
+// envelope sends MAIL and all RCPT, a login that can travel along before and DATA
+// behind them, where that is safe: see the package comment. It returns an error
+// unless every recipient was accepted.
+func (s *session) envelope(m *Mail, last bool) (dataAsked bool, err error) {
 	commands := []string{s.mailCommand(m)}
 	for _, to := range m.To {
 		commands = append(commands, s.rcptCommand(m, to))
@@ -105,7 +125,7 @@ func (s *session) envelope(m *Mail) (dataAsked bool, err error) {
 	refusals := &rejections{}
 	for at := 0; at < len(commands); at += group {
 		part := commands[at:min(at+group, len(commands))]
-		if err := s.writeCommands(part...); err != nil {
+		if err := s.writeGroup(part); err != nil {
 			return false, err
 		}
 		for i, command := range part {
@@ -114,7 +134,7 @@ func (s *session) envelope(m *Mail) (dataAsked bool, err error) {
 			}
 			r, err := s.read()
 			if err != nil {
-				return false, err
+				return false, s.lost(err)
 			}
 			refusals.note(m, at+i, r)
 		}
@@ -125,68 +145,120 @@ func (s *session) envelope(m *Mail) (dataAsked bool, err error) {
 	if !refusals.any() {
 		return dataAsked, nil
 	}
-	s.stale = refusals.mail != nil && refusals.mail.reply.Code/100 == 4
-	s.abandon(dataAsked)
+	s.abandon(dataAsked, last)
 	return false, refusals.err(len(m.To))
 }
 
-// abandon ends a session in which a recipient was refused. If the server waits for
-// text, closing without the final dot is the only way that delivers nothing.
-func (s *session) abandon(dataAsked bool) {
-	if dataAsked {
+// writeGroup sends a group of commands, with the login before them if there is one
+// to travel along, and reads the reply to that.
+func (s *session) writeGroup(part []string) error {
+	lead := s.lead
+	s.lead = nil
+	if lead == nil {
+		if err := s.writeCommands(part...); err != nil {
+			return s.lost(err)
+		}
+		return nil
+	}
+	if err := s.writeCommands(append([]string{lead.command()}, part...)...); err != nil {
+		return s.lost(err)
+	}
+	r, err := s.read()
+	if err != nil {
+		return s.lost(err)
+	}
+	if err := lead.finish(r); err != nil {
+		s.forsake(r, part)
+		return err
+	}
+	s.mechanism = lead.name
+	return nil
+}
+
+// forsake ends a session whose login failed when an envelope was under way behind
+// it. Whatever the server made of that, it gets no text. One that answered the login
+// with a challenge takes the envelope for the response to it, and there is no telling
+// which reply belongs to what.
+func (s *session) forsake(login Reply, part []string) {
+	defer func() { s.dead = true }()
+	if login.Code/100 == 3 {
+		return
+	}
+	for _, command := range part {
 		r, err := s.read()
-		if err != nil || r.Code == 354 {
+		if err != nil || command == "DATA" && r.Code == 354 {
 			return
 		}
 	}
-	s.leave()
+	s.quit()
 }
 
-// content sends the text and the final dot, and QUIT in the same group where that
-// is allowed.
-func (s *session) content(m *Mail) (Reply, error) {
+// abandon is for an envelope in which something was refused. If the server waits for
+// text, closing without the final dot is the only way that delivers nothing.
+func (s *session) abandon(dataAsked, last bool) {
+	if dataAsked {
+		r, err := s.read()
+		if err != nil || r.Code == 354 {
+			s.dead = true
+			return
+		}
+	}
+	s.reset(last)
+}
+
+// content sends the text and the final dot, and QUIT in the same group if this was
+// the last message and that is allowed.
+func (s *session) content(m *Mail, last bool) (Reply, error) {
 	dots := &dotWriter{w: s.w, lineStart: true}
 	if _, err := m.Content.WriteTo(dots); err != nil {
+		s.dead = true
 		if dots.err == nil { // the text could not be read: the server must not take half of it
-			return Reply{}, cli.Errorf(cli.TempFail, "read the message back: %w", err)
+			return Reply{}, &unreadable{cli.Errorf(cli.TempFail, "read the message back: %w", err)}
 		}
 		return Reply{}, s.lastWords(stageData, err)
 	}
 	if !dots.lineStart {
-		return Reply{}, cli.Errorf(cli.Software, "the message does not end with a line end")
+		s.dead = true
+		return Reply{}, &unreadable{cli.Errorf(cli.Software, "the message does not end with a line end")}
 	}
-	pipelining := s.offers("PIPELINING")
 	end := ".\r\n"
-	if pipelining && !s.keep {
+	together := last && s.offers("PIPELINING")
+	if together {
 		end += "QUIT\r\n"
+		s.dead = true
 	}
 	s.trace("> ", fmt.Sprintf("(%d octets)", m.Size))
 	s.dotSent = true
-	if _, err := io.WriteString(s.w, end); err != nil {
-		return Reply{}, s.lastWords(stageData, err)
+	_, err := io.WriteString(s.w, end)
+	if err == nil {
+		err = s.w.Flush()
 	}
-	if err := s.w.Flush(); err != nil {
-		return Reply{}, s.lastWords(stageData, err)
+	if err != nil {
+		return Reply{}, s.lost(s.lastWords(stageData, err))
 	}
 	if err := s.conn.SetReadDeadline(time.Now().Add(s.o.Timeouts.Final)); err != nil {
-		return Reply{}, err
+		return Reply{}, s.lost(err)
 	}
 	r, err := s.read()
 	switch {
 	case err != nil:
-		return Reply{}, err
-	case s.keep:
-		s.usable = r.Code != 421
-	case !pipelining:
-		s.quit()
-	default:
+		return Reply{}, s.lost(err)
+	case together:
 		s.awaitEnd()
+	case last:
+		s.quit()
 	}
 	if !r.positive() {
 		return Reply{}, refused(stageData, "the message", r)
 	}
 	return r, nil
 }
+
+// unreadable is for a message that is at fault itself; no other target can help.
+type unreadable struct{ err *cli.Error }
+
+func (e *unreadable) Error() string { return e.err.Error() }
+func (e *unreadable) Unwrap() error { return e.err }
 
 // rejections collects the negative replies to an envelope.
 type rejections struct {
@@ -239,5 +311,5 @@ func (j *rejections) err(recipients int) error {
 		texts = append(texts, errors.New("the message was sent to none of the other recipients either"))
 	}
 	e := cli.Errorf(code, "%w", errors.Join(texts...)).WithStatus(worst.err.Status)
-	return &refusal{worst.reply, e}
+	return &refusal{reply: worst.reply, err: e, verdict: unknown > 0}
 }

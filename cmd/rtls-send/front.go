@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"rtls/internal/submit"
+)
+
+// front is the flags about reading the message and about what is said on the way.
+type front struct {
+	pretend    bool
+	debug      bool
+	quiet      bool   // -oeq: nothing on standard error
+	transcript string // -X
+	noAliases  bool   // -n
+	sevenBit   bool   // -B7BIT
+	smtputf8   string // -O smtputf8: yes, no or empty
+	timeouts   submit.Timeouts
+	configure  string // address
+	msmtprc    string // file
+}
+
+// frontValues is what the flag set knows before it is checked.
+type frontValues struct {
+	body, errorMode string
+	utf8            bool
+}
+
+func (f *front) define(fs *pflag.FlagSet) *frontValues {
+	v := &frontValues{}
+	fs.BoolVar(&f.pretend, "pretend", false, "")
+	fs.BoolVar(&f.debug, "debug", false, "")
+	fs.StringVar(&f.transcript, "transcript", "", "")
+	fs.BoolVar(&f.noAliases, "no-aliases", false, "")
+	fs.StringVar(&f.configure, "configure", "", "")
+	fs.StringVar(&f.msmtprc, "import-msmtprc", "", "")
+	fs.StringVar(&v.body, "body", "", "")
+	fs.StringVar(&v.errorMode, "error-mode", "", "")
+	fs.BoolVar(&v.utf8, "smtputf8", false, "")
+	return v
+}
+
+// check takes the values apart. settings is those of -O, sets those of -o.
+func (f *front) check(fs *pflag.FlagSet, v *frontValues, settings, sets []string) error {
+	switch strings.ToUpper(v.body) {
+	case "7BIT":
+		f.sevenBit = true
+	case "", "8BITMIME", "BINARYMIME":
+	default:
+		return errors.New("-B takes 7BIT or 8BITMIME")
+	}
+	f.quiet = v.errorMode == "q" || slices.Contains(sets, "eq")
+	if v.utf8 {
+		f.smtputf8 = "yes"
+	}
+	for _, setting := range settings {
+		if err := f.setting(setting); err != nil {
+			return err
+		}
+	}
+	switch {
+	case fs.Changed("configure") && !strings.Contains(f.configure, "@"):
+		return errors.New("--configure takes your address, user@example.org")
+	case fs.Changed("import-msmtprc") && f.msmtprc == "":
+		return errors.New("--import-msmtprc takes a file")
+	}
+	return nil
+}
+
+// setting reads one -O name=value. Of sendmail's hundred names these few mean
+// something here.
+func (f *front) setting(s string) error {
+	key, value, _ := strings.Cut(s, "=")
+	key, value = strings.ToLower(strings.TrimSpace(key)), strings.TrimSpace(value)
+	timeouts := map[string]*time.Duration{
+		"timeout.connect":   &f.timeouts.Connect,
+		"timeout.command":   &f.timeouts.Command,
+		"timeout.datablock": &f.timeouts.Write,
+		"timeout.datafinal": &f.timeouts.Final,
+	}
+	switch t := timeouts[key]; {
+	case key == "smtputf8":
+		f.smtputf8 = strings.ToLower(value)
+		if f.smtputf8 != "yes" && f.smtputf8 != "no" {
+			return fmt.Errorf("smtputf8 is yes or no, not %q", value)
+		}
+	case t != nil:
+		times, err := parseFlush(value) // the same form
+		if err != nil || times.every == 0 {
+			return fmt.Errorf("%s takes a time such as 90s or 5m, not %q", key, value)
+		}
+		*t = times.every
+	}
+	return nil
+}
