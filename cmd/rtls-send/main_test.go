@@ -122,6 +122,9 @@ func (m *mailbox) Mail(from string, o *smtp.MailOptions) error {
 }
 
 func (m *mailbox) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if strings.HasPrefix(to, "nobody@") {
+		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "who?"}
+	}
 	fmt.Fprintf(&m.envelope, "to <%s>\n", to)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 )
 
@@ -72,7 +73,7 @@ func (s *Spool) after(before *State, r *Record, why *Failure, marked bool) *Stat
 	case !why.InDoubt && marked:
 		st.Doubts--
 	}
-	st.Status, st.Reason = why.Status, clip(why.Error())
+	st.Status, st.Reason = why.Status, clip(strings.TrimPrefix(why.Error(), why.Status+" "))
 	wait := firstWait << min(st.Attempts-1, 16)
 	if why.InDoubt {
 		wait = max(wait, doubtWait<<min(st.Doubts-1, 16))
