@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"rtls/bench/report"
 )
 
 const (
-	processRounds = 7
+	processRounds = 5
 	perProcess    = 60 // deliveries in a round
 )
 
@@ -27,6 +28,10 @@ func processes(ctx context.Context, parent, bin string, table *report.Table) err
 				p, err := a.place(parent, fmt.Sprintf("process-%d-%d", size, round))
 				if err != nil {
 					return 0, err
+				}
+				// Without a queue id: with one, the same message is delivered once.
+				if i := slices.Index(p.argv, "--queue-id"); i >= 0 {
+					p.argv = p.argv[:i]
 				}
 				if _, err := p.deliver(ctx, message); err != nil { // makes the account
 					return 0, err
