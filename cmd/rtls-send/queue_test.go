@@ -1,0 +1,115 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A flush never drops a wish, whatever flags and configuration say by then: what was
+// queued with requiretls=yes does not cross to a server without REQUIRETLS.
+func TestQueueKeepsWish(t *testing.T) {
+	s := newSink(t, "PIPELINING")
+	h := newHome(t, s, "", "")
+	h.must(t, "-odq", "bob@example.net")
+	h.configure(t, s, "", `requiretls = "auto"`)
+	for _, args := range [][]string{
+		{"-q"}, {"-qI"}, {"-qRbob"}, {"-qRbob", "--requiretls=auto"}, {"-qRbob", "-O", "requiretls=no"}, {"queue", "retry", "all"}, {"queue", "retry", "--force", "all"},
+	} {
+		h.run(t, args...)
+	}
+	heard := s.told()
+	for _, line := range strings.Split(strings.TrimSpace(heard), "\r\n") {
+		if verb, _, _ := strings.Cut(line, " "); verb != "EHLO" && verb != "QUIT" {
+			t.Errorf("the server heard %q", line)
+		}
+	}
+	if strings.Count(heard, "EHLO") < 3 {
+		t.Errorf("there was no attempt: %q", heard)
+	}
+	if out := h.must(t, "-bp"); !strings.Contains(out, "requiretls=yes") || !strings.Contains(out, "5.7.30") {
+		t.Errorf("the queue is %s", out)
+	}
+	// In one session with a message that wishes for nothing, which goes.
+	h.must(t, "-odq", "--requiretls=auto", "carol@example.com")
+	h.run(t, "queue", "retry", "all")
+	heard = s.told()
+	if !strings.Contains(heard, "RCPT TO:<carol@example.com>") || strings.Contains(heard, "bob@example.net") || strings.Contains(heard, "REQUIRETLS") {
+		t.Errorf("the server heard %q", heard)
+	}
+	s.set(false, "PIPELINING", "REQUIRETLS")
+	h.must(t, "queue", "retry", "all")
+	if heard = s.told(); !strings.Contains(heard, "MAIL FROM:<me@example.org> REQUIRETLS\r\nRCPT TO:<bob@example.net>\r\n") || !strings.Contains(heard, "canary-body") {
+		t.Errorf("the server heard %q", heard)
+	}
+	if n := len(s.taken()); n != 2 {
+		t.Errorf("%d messages were taken", n)
+	}
+}
+
+// The connection is lost behind the final dot: the caller is told, nothing happens
+// before half an hour is over, and nobody sends it again by mistake.
+func TestQueueLostAnswer(t *testing.T) {
+	for _, policy := range []string{"", `in_doubt = "hold"`} {
+		s := newSink(t, "REQUIRETLS")
+		s.set(true, "REQUIRETLS")
+		h := newHome(t, s, policy, "")
+		code, _, stderr := h.run(t, "bob@example.net")
+		if code != 0 || !strings.Contains(stderr, "it may arrive twice") {
+			t.Errorf("exit %d: %s", code, stderr)
+		}
+		s.set(false, "REQUIRETLS")
+		want := map[string]string{"": "in-doubt", `in_doubt = "hold"`: "held"}[policy]
+		if policy == "" {
+			h.must(t, "-q")
+		} else {
+			h.must(t, "-qRbob") // also where it is chosen
+		}
+		if out := h.must(t, "-bp"); !strings.Contains(out, want) || !strings.Contains(out, "sent 1 times without an answer") {
+			t.Errorf("the queue is %s", out)
+		}
+		h.must(t, "queue", "retry", "all") // all but such
+		id, _, _ := strings.Cut(h.must(t, "-bp"), " ")
+		if code, _, stderr := h.run(t, "queue", "retry", id); code != 65 || !strings.Contains(stderr, "retry --force") {
+			t.Errorf("exit %d: %s", code, stderr)
+		}
+		if n := len(s.taken()); n != 1 {
+			t.Fatalf("%d copies", n)
+		}
+		h.must(t, "queue", "retry", "--force", id)
+		got := s.taken()
+		if len(got) != 2 || got[0] != got[1] || !strings.Contains(got[1], "Message-ID: <canary@example.org>\r\n") {
+			t.Errorf("%d copies: %q", len(got), got)
+		}
+		s.stop()
+	}
+}
+
+func TestParseFlush(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"": 0, "30": 30 * time.Minute, "15m": 15 * time.Minute, "1h30m": 90 * time.Minute, "1d": 24 * time.Hour, "10s": 10 * time.Second, "1w": 168 * time.Hour,
+	} {
+		if f, err := parseFlush(value); err != nil || f.every != want {
+			t.Errorf("%q: %+v, %v", value, f, err)
+		}
+	}
+	for _, value := range []string{"x", "1x", "m", "0", "-1", "1h-1m", "9999999999999999999", "99999999m"} {
+		if f, err := parseFlush(value); err == nil {
+			t.Errorf("%q: %+v", value, f)
+		}
+	}
+}
+
+func TestChooseDelivery(t *testing.T) {
+	for _, tc := range []struct {
+		sets []string
+		want delivery
+	}{
+		{nil, deliverNow}, {[]string{"i", "em", "db"}, deliverBehind}, {[]string{"dq", "di"}, deliverNow}, {[]string{"dq", "i"}, deliverLater}, {[]string{"dd"}, deliverNow},
+	} {
+		if got := chooseDelivery(slices.Clone(tc.sets)); got != tc.want {
+			t.Errorf("%q: %c", tc.sets, got)
+		}
+	}
+}
