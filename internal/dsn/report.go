@@ -1,0 +1,197 @@
+package dsn
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	"time"
+	"unicode/utf8"
+
+	"rtls/internal/requiretls"
+	"rtls/internal/submit"
+)
+
+// Form is how much a report says.
+type Form uint8
+
+const (
+	WithHeader Form = iota // with the header of the message
+	Minimal                // status, recipients, envelope identifier, Message-ID
+)
+
+// maxHeader bounds what a report has of a message. A header that is longer is cut
+// behind a field.
+const maxHeader = 64 << 10
+
+// Report is a report ready to be sent. It does not change, and is safe for
+// concurrent use.
+type Report struct {
+	f         *Failed
+	form      Form
+	due       []Recipient
+	o         Options
+	now       time.Time
+	messageID string
+	boundary  string
+	header    returned
+}
+
+// New makes a report about the recipients that are due. Its errors are those of
+// f.Content and of o.Rand.
+func New(f *Failed, form Form, o Options) (*Report, error) {
+	r := &Report{f: f, form: form, due: Due(f), o: o, now: time.Now()}
+	if o.Now != nil {
+		r.now = o.Now()
+	}
+	if r.o.Rand == nil {
+		r.o.Rand = rand.Reader
+	}
+	if r.o.From == "" {
+		r.o.From = "MAILER-DAEMON@" + o.Hostname
+	}
+	if form == WithHeader && f.Content != nil {
+		header, err := readHeader(f.Content)
+		if err != nil {
+			return nil, fmt.Errorf("header for a report: %w", err)
+		}
+		r.header = encodeHeader(header)
+	}
+	id, err := r.random()
+	if err != nil {
+		return nil, err
+	}
+	r.messageID = "<" + id + ".report@" + ascii(o.Hostname) + ">"
+	// No other part has lines that begin with two hyphens.
+	for r.boundary == "" || bytes.Contains(r.header.content, []byte(r.boundary)) {
+		if r.boundary, err = r.random(); err != nil {
+			return nil, err
+		}
+		r.boundary = "=_" + r.boundary
+	}
+	return r, nil
+}
+
+func (r *Report) random() (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(r.o.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("identifier of a report: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// Wish is what the report itself has to be sent with. The minimal form of a report
+// that would need REQUIRETLS is made for ways that lack it.
+func (r *Report) Wish() requiretls.Wish {
+	if r.form == Minimal && r.f.Wish == requiretls.Yes {
+		return requiretls.Auto
+	}
+	return r.f.Wish
+}
+
+// Mail is the report with its envelope.
+func (r *Report) Mail() *submit.Mail {
+	var size counter
+	_, _ = r.WriteTo(&size) // a counter does not fail
+	eight := !isASCII(r.f.From) || !isASCII(r.o.From)
+	return &submit.Mail{
+		To:        []string{r.f.From},
+		Wish:      r.Wish(),
+		Content:   r,
+		Size:      int64(size),
+		EightBit:  eight,
+		UTF8:      eight,
+		MessageID: r.messageID,
+	}
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// returned is the part of a report that has the header of the message.
+type returned struct {
+	contentType string
+	encoded     bool // as quoted-printable
+	content     []byte
+}
+
+// readHeader reads up to the blank line. A header that is too long, or that ends in
+// the middle of a line, ends with its last whole field.
+func readHeader(open func() (io.ReadCloser, error)) ([]byte, error) {
+	in, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	raw, err := io.ReadAll(io.LimitReader(in, maxHeader))
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(raw, []byte("\r\n")) {
+		return nil, nil
+	}
+	if end := bytes.Index(raw, []byte("\r\n\r\n")); end >= 0 {
+		return raw[:end+2], nil
+	}
+	if len(raw) < maxHeader && bytes.HasSuffix(raw, []byte("\r\n")) {
+		return raw, nil
+	}
+	return lastWholeField(raw), nil
+}
+
+// lastWholeField cuts before the last line that begins a field.
+func lastWholeField(raw []byte) []byte {
+	for end := len(raw); end > 0; {
+		start := bytes.LastIndex(raw[:end], []byte("\r\n"))
+		if start < 0 {
+			break
+		}
+		if start+2 < len(raw) && raw[start+2] != ' ' && raw[start+2] != '\t' {
+			return raw[:start+2]
+		}
+		end = start
+	}
+	return nil
+}
+
+// encodeHeader makes a part of it that any server takes: in 7 bits, with lines of at
+// most 998 octets. UTF-8 has a type of its own (RFC 6533 section 6); other octets
+// above 127 do not belong into a header, and RFC 6522 section 4 lets them be encoded.
+func encodeHeader(header []byte) returned {
+	out := returned{contentType: "text/rfc822-headers", content: header}
+	if isASCII(string(header)) && linesFit(header) {
+		return out
+	}
+	if !isASCII(string(header)) && utf8.Valid(header) {
+		out.contentType = "message/global-headers"
+	}
+	var b bytes.Buffer
+	w := quotedprintable.NewWriter(&b)
+	_, err := w.Write(header)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic(err) // a buffer takes it all
+	}
+	out.encoded, out.content = true, b.Bytes()
+	return out
+}
+
+// maxLine is the limit of RFC 5322 section 2.1.1.
+const maxLine = 998
+
+func linesFit(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if len(line) > maxLine+2 || bytes.IndexByte(bytes.TrimSuffix(line, []byte("\r\n")), '\r') >= 0 || !bytes.HasSuffix(line, []byte("\r\n")) {
+			return false
+		}
+	}
+	return bytes.IndexByte(text, 0) < 0
+}
