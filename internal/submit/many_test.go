@@ -13,18 +13,50 @@ import (
 	"rtls/internal/tlsconf"
 )
 
-// serveDialogues plays a dialogue with each connection, in turn.
+// serveDialogues plays a dialogue with each connection, in turn. A dialogue without a
+// step is one in which the TLS handshake fails, or nothing follows it.
 func serveDialogues(t *testing.T, dialogues ...[]step) *Target {
+	t.Helper()
+	return serveDialoguesOf(t, func(int) [][]step { return dialogues })
+}
+
+// serveDialoguesOf makes the dialogues for the port that it got.
+func serveDialoguesOf(t *testing.T, dialogues func(port int) [][]step) *Target {
 	t.Helper()
 	ca, err := testpki.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := ca.TLS(testpki.Leaf{Names: []string{"localhost"}})
+	target, _ := serveAs(t, ca, ca, false, dialogues)
+	target.Login = alice()
+	return target
+}
+
+// serveStranger plays one dialogue; its authority is one that the client knows, or
+// not. If silent, nobody may connect.
+func serveStranger(t *testing.T, known, silent bool, steps []step) (*Target, *tls.Certificate) {
+	t.Helper()
+	ours, err := testpki.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := tlsconf.Client(writeCA(t, ca), "localhost")
+	theirs := ours
+	if !known {
+		if theirs, err = testpki.New(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return serveAs(t, ours, theirs, silent, func(int) [][]step { return [][]step{steps} })
+}
+
+// serveAs has a certificate of one authority, and a client that trusts another.
+func serveAs(t *testing.T, trusted, issuer *testpki.CA, silent bool, dialogues func(port int) [][]step) (*Target, *tls.Certificate) {
+	t.Helper()
+	cert, err := issuer.TLS(testpki.Leaf{Names: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := tlsconf.Client(writeCA(t, trusted), "localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,21 +64,42 @@ func serveDialogues(t *testing.T, dialogues ...[]step) *Target {
 	if err != nil {
 		t.Fatal(err)
 	}
+	target := &Target{Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config}
+	if silent {
+		t.Cleanup(func() { l.Close() })
+		return target, &cert
+	}
+	all := dialogues(target.Port)
 	var wait sync.WaitGroup
 	wait.Go(func() { // ended by the cleanup
-		for _, steps := range dialogues {
+		for n := 0; ; n++ {
 			conn, err := l.Accept()
 			if err != nil {
-				t.Error(err)
+				if n < len(all) {
+					t.Errorf("%d connections, want %d", n, len(all))
+				}
+				return
+			}
+			if n >= len(all) {
+				t.Error("one connection more than expected")
+				conn.Close()
 				return
 			}
 			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-			serveSteps(t, tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}), steps)
+			secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}})
+			if steps := all[n]; len(steps) > 0 {
+				serveSteps(t, secure, steps)
+			} else if secure.Handshake() == nil {
+				// Under TLS 1.3 the client's refusal comes when we are done.
+				if _, err := secure.Read(make([]byte, 1)); err == nil {
+					t.Error("the client said something")
+				}
+			}
 			conn.Close()
 		}
 	})
-	t.Cleanup(func() { wait.Wait(); l.Close() })
-	return &Target{Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, Login: alice()}
+	t.Cleanup(func() { l.Close(); wait.Wait() })
+	return target, &cert
 }
 
 // One login for several messages, whatever becomes of them; and each passes the

@@ -10,10 +10,6 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// minIterations is what RFC 7677 section 4 asks of SCRAM-SHA-256: a server that wants
-// fewer gets an answer that is cheap to guess passwords from.
-const minIterations = 4096
-
 // mechanismClient gives an exchange its client. The library has those that are plain
 // messages.
 func (s *session) mechanismClient(x *exchange, secret string) error {
@@ -52,13 +48,13 @@ func (s *session) canBind() bool {
 
 // scramClient sets up SCRAM-SHA-256 (RFC 7677) with or without channel binding.
 // Where we could bind and the server did not offer it, that is said in the exchange,
-// so that a server whose offer was tampered with finds out (RFC 5802 section 6).
+// so that a server whose offer was tampered with finds out (RFC 5802 section 6). The
+// library refuses a server that wants fewer than 4096 iterations (RFC 7677 section 4).
 func (s *session) scramClient(x *exchange, secret string) error {
 	client, err := scram.SHA256.NewClient(x.user, secret, "")
 	if err != nil {
 		return errors.New("user name or password cannot be prepared as RFC 4013 says")
 	}
-	client = client.WithMinIterations(minIterations)
 	offered := strings.Fields(strings.ToUpper(s.extensions["AUTH"]))
 	var conversation *scram.ClientConversation
 	switch {
