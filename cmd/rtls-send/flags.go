@@ -168,6 +168,9 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	case o.msmtprc != "":
 		o.mode = modeImport
 	}
+	if o.mode == modeSMTP && (len(o.recipients) > 0 || o.fromHeader) {
+		return nil, usageError(errors.New("-bs takes recipients from the dialogue only"))
+	}
 	if (o.mode == modeSend || o.mode == modeVerify) && len(o.recipients) == 0 && !o.fromHeader {
 		return nil, cli.Errorf(cli.Usage, "no recipients").
 			WithHint("write them on the command line, or use -t to take them from the header")

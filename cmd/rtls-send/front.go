@@ -3,12 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
+	"rtls/internal/cli"
 	"rtls/internal/submit"
 )
 
@@ -18,6 +22,7 @@ type front struct {
 	debug      bool
 	quiet      bool   // -oeq: nothing on standard error
 	transcript string // -X
+	log        io.Writer
 	noAliases  bool   // -n
 	sevenBit   bool   // -B7BIT
 	smtputf8   string // -O smtputf8: yes, no or empty
@@ -71,6 +76,38 @@ func (f *front) check(fs *pflag.FlagSet, v *frontValues, settings, sets []string
 		return errors.New("--import-msmtprc takes a file")
 	}
 	return nil
+}
+
+// trace shows a line of the dialogue, which holds no secrets.
+func (o *options) trace(env cli.Env, line string) {
+	if o.verbose {
+		fmt.Fprintf(env.Stderr, "%s: %s\n", name, line)
+	}
+	if o.log != nil {
+		fmt.Fprintf(o.log, "%d %s\n", os.Getpid(), line) // a log that fails is no reason not to send
+	}
+}
+
+// openTranscript opens the file of -X to append to it. Programs pass on flags that
+// they had from strangers, who would like to write a file of their choice: so it has
+// to exist, to be the caller's, and to be nobody else's to read or run.
+func openTranscript(path string) (io.WriteCloser, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, cli.Errorf(cli.CantCreate, "-X: %w", err).WithHint("make the file first: install -m 600 /dev/null FILE")
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() {
+		var st unix.Stat_t
+		if err = unix.Fstat(int(f.Fd()), &st); err == nil && (int(st.Uid) != os.Getuid() || info.Mode().Perm()&^0o600 != 0) {
+			err = fmt.Errorf("%s is not a file of mode 0600 of your own", path)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, cli.Errorf(cli.CantCreate, "-X: %w", err)
+	}
+	return f, nil
 }
 
 // setting reads one -O name=value. Of sendmail's hundred names these few mean

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"rtls/internal/cli"
 	"rtls/internal/compose"
@@ -32,7 +29,14 @@ func command(invoked string) func(context.Context, cli.Env) error {
 		if err != nil {
 			return err
 		}
-		return run(ctx, env, o)
+		if o.quiet {
+			env.Stderr = io.Discard
+		}
+		err = run(ctx, env, o)
+		if err != nil && o.quiet {
+			return &cli.Error{Code: cli.ExitCode(err), Err: errors.New("")}
+		}
+		return err
 	}
 }
 
@@ -47,7 +51,17 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 	case modeFlush:
 		return flushQueue(ctx, env, o)
 	case modeAliases:
+		return checkAliases(env, o)
+	case modeNothing:
 		return nil
+	case modeImport:
+		return importMsmtprc(env, o.msmtprc)
+	case modeConfigure:
+		find, err := newFinder(env, o)
+		if err != nil {
+			return err
+		}
+		return configure(ctx, env, o, find)
 	}
 	s, err := loadSettings(env, o)
 	if err != nil {
@@ -56,9 +70,28 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 	if o.mode == modeCheckConfig {
 		return say(env.Stdout, s.describe())
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, runLimit, fmt.Errorf("it took more than %s", runLimit))
+	if o.transcript != "" {
+		f, err := openTranscript(o.transcript)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		o.log = f
+	}
+	switch o.mode {
+	case modeVerify:
+		return verify(env, o, s)
+	case modeSMTP:
+		return serveSMTP(ctx, env, o, s)
+	}
+	ctx, cancel := limited(ctx)
 	defer cancel()
 	return send(ctx, env, o, s)
+}
+
+// limited bounds what is done for one message.
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, runLimit, fmt.Errorf("it took more than %s", runLimit))
 }
 
 func say(w io.Writer, text string) error {
@@ -69,11 +102,26 @@ func say(w io.Writer, text string) error {
 }
 
 func send(ctx context.Context, env cli.Env, o *options, s *settings) error {
-	m, err := read(ctx, env, o, s)
+	c := &composing{env: env, o: o, settings: s}
+	m, err := c.read(ctx)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
+	return c.dispatch(ctx, m)
+}
+
+// dispatch sends the message, or keeps it.
+func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
+	env, o, s := c.env, c.o, c.settings
+	if o.debug {
+		for line := range strings.Lines(c.plan()) {
+			fmt.Fprintf(env.Stderr, "%s: %s", name, line)
+		}
+	}
+	if o.pretend {
+		return c.pretend(m)
+	}
 	if s.wish == requiretls.Yes && o.dsn.Return == "FULL" {
 		fmt.Fprintf(env.Stderr, "%s: -R full is not possible with REQUIRETLS; asking for headers only (RFC 8689, section 5)\n", name)
 	}
@@ -109,60 +157,6 @@ func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *com
 	}
 	if o.verbose {
 		fmt.Fprintf(env.Stderr, "%s: accepted by %s over %s, requiretls=%s\n", name, receipt.Target, tls.VersionName(receipt.TLSVersion), s.wish)
-	}
-	return nil
-}
-
-// read reads the message. A read from a terminal or a pipe cannot be interrupted, so
-// it has a goroutine of its own, which is left behind when the context ends: the
-// process is about to end too, and what was read so far has no name.
-func read(ctx context.Context, env cli.Env, o *options, s *settings) (*compose.Message, error) {
-	if err := checkInput(env.Stdin); err != nil {
-		return nil, err
-	}
-	type result struct {
-		m   *compose.Message
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		m, err := compose.Read(env.Stdin, compose.Options{
-			Recipients: o.recipients,
-			FromHeader: o.fromHeader,
-			Sender:     o.sender,
-			Identity:   s.account.From,
-			FullName:   o.fullName,
-			User:       s.user,
-			Hostname:   s.hostname,
-			Wish:       s.wish,
-			TempDir:    env.Getenv("TMPDIR"),
-		})
-		done <- result{m, err}
-	}()
-	select {
-	case r := <-done:
-		return r.m, r.err
-	case <-ctx.Done():
-		return nil, cli.Errorf(cli.TempFail, "read the message: %w", context.Cause(ctx))
-	}
-}
-
-// checkInput refuses a standard input that was closed. By now it is open again: the
-// runtime puts /dev/null, for reading and writing, where one of the first three
-// files is missing, so that no socket can take its number. An empty message from
-// /dev/null as a shell opens it, for reading, is meant.
-func checkInput(f *os.File) error {
-	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-	if err != nil {
-		return cli.Errorf(cli.NoInput, "standard input: %w", err)
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return cli.Errorf(cli.NoInput, "standard input: %w", err)
-	}
-	null, err := os.Stat(os.DevNull)
-	if err == nil && os.SameFile(info, null) && flags&unix.O_ACCMODE == unix.O_RDWR {
-		return cli.Errorf(cli.NoInput, "standard input is closed").WithHint("pipe the message into %s", name)
 	}
 	return nil
 }

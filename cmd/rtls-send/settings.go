@@ -30,6 +30,7 @@ type settings struct {
 	user     string // the caller's login name
 	spool    string // directory of the queue; empty: none
 	inDoubt  string // "hold" or not
+	front    config.Front
 }
 
 func loadSettings(env cli.Env, o *options) (*settings, error) {
@@ -47,7 +48,7 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 		}
 		account = &config.Account{}
 	}
-	s := &settings{account: *account, user: loginName(env), spool: spoolPath(env, file), inDoubt: file.Send.InDoubt}
+	s := &settings{account: *account, user: loginName(env), spool: spoolPath(env, file), inDoubt: file.Send.InDoubt, front: file.Send.Front}
 	if err := s.override(o); err != nil {
 		return nil, err
 	}

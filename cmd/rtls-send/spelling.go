@@ -39,17 +39,26 @@ var letters = map[byte]letter{
 	'I': {none, "newaliases"},
 	'v': {none, "verbose"},
 
-	'i': {none, ""},        // dots are text always
+	'B': {required, "body"},
+	'e': {required, "error-mode"},
+	'n': {none, "no-aliases"},
+	'U': {none, "smtputf8"},
+	'X': {required, "transcript"},
+	'd': {optional, "debug-level"},
 	'o': {required, "set"}, // -oi, -oem, -odb and so on
-	'B': {required, ""},    // the message is looked at instead
-	'e': {required, ""},    // errors are reported to the caller always
+
+	'i': {none, ""}, // dots are text always
 	'm': {none, ""},
-	'n': {none, ""},
 	'G': {none, ""},
-	'U': {none, ""},
+	'E': {none, ""},
+	's': {none, ""},
+	'c': {none, ""},
+	'x': {none, ""},
 	'h': {required, ""},
 	'L': {required, ""},
 	'A': {required, ""},
+	'M': {required, ""},
+	'T': {required, ""},
 	'p': {required, ""},
 }
 

@@ -125,15 +125,15 @@ func (s *settings) login(env cli.Env, server *config.Target) submit.Login {
 
 // submitOptions is what all targets have in common.
 func submitOptions(env cli.Env, o *options, s *settings) submit.Options {
-	options := submit.Options{Hostname: s.heloName}
+	options := submit.Options{Hostname: s.heloName, Timeouts: o.timeouts}
 	if s.resolver != nil {
 		options.Resolver = s.resolver
 	}
 	if s.state != "" && (len(s.targets) > 1 || s.targets[0].SRV != "") {
 		options.Breaker = &submit.Breaker{Dir: filepath.Join(s.state, "targets")}
 	}
-	if o.verbose {
-		options.Trace = func(line string) { fmt.Fprintf(env.Stderr, "%s: %s\n", name, cli.Printable(line)) }
+	if o.verbose || o.log != nil {
+		options.Trace = func(line string) { o.trace(env, cli.Printable(line)) }
 	}
 	return options
 }

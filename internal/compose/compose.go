@@ -105,6 +105,22 @@ func Read(r io.Reader, o Options) (*Message, error) {
 	return m, nil
 }
 
+// Envelope makes a message of the command line alone, without text: to know who it
+// would be from and to.
+func Envelope(o Options) (*Message, error) {
+	m := &Message{body: &spill{}}
+	if err := m.arguments(o); err != nil {
+		return nil, err
+	}
+	if err := m.recipients(nil, o); err != nil {
+		return nil, err
+	}
+	if _, err := m.choose(nil, &o); err != nil {
+		return nil, err
+	}
+	return m, m.sender(nil, o)
+}
+
 func (m *Message) readBody(r io.Reader) error {
 	n := &normaliser{w: m.body}
 	if _, err := io.CopyBuffer(n, struct{ io.Reader }{r}, make([]byte, 32<<10)); err != nil {
@@ -117,14 +133,22 @@ func (m *Message) readBody(r io.Reader) error {
 	if !n.long && !hasLongLine(m.header) {
 		return nil
 	}
-	short, err := m.Recode(ShortLines)
+	return m.Convert(ShortLines)
+}
+
+// Convert re-encodes the message itself, see Recode. After an error it is as it was.
+func (m *Message) Convert(need Need) error {
+	c, err := m.Recode(need)
 	if err != nil {
 		return err
 	}
 	m.Close()
-	m.header, m.body, m.EightBit = nil, &short.body, short.eight
+	m.header, m.body, m.EightBit = nil, &c.body, c.eight
 	return nil
 }
+
+// ToSevenBit re-encodes the message for a server without 8BITMIME.
+func (m *Message) ToSevenBit() error { return m.Convert(SevenBit) }
 
 // Recode returns the message in another encoding, see the function Recode. The
 // message itself stays as it is.

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"rtls/internal/cli"
+)
+
+// importMsmtprc prints a configuration that does what one of msmtp does, with a
+// comment for everything that has no counterpart. Passwords are not printed.
+func importMsmtprc(env cli.Env, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return cli.Errorf(cli.NoInput, "%w", err)
+	}
+	defer f.Close()
+	rc := &msmtprc{defaults: map[string]string{}}
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for number := 1; lines.Scan(); number++ {
+		if err := rc.line(lines.Text()); err != nil {
+			return cli.Errorf(cli.DataErr, "%s:%d: %w", path, number, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return cli.Errorf(cli.NoInput, "%s: %w", path, err)
+	}
+	return say(env.Stdout, rc.toml())
+}
+
+// msmtprc is a configuration of msmtp as far as it was read.
+type msmtprc struct {
+	defaults map[string]string
+	accounts []*msmtpAccount
+	now      *msmtpAccount // nil: before the first, in the defaults
+	standard string        // "account default : NAME"
+}
+
+type msmtpAccount struct {
+	name   string
+	values map[string]string
+}
+
+// line reads one line: a comment, "defaults", "account name [: base, ...]" or a
+// keyword with its value.
+func (rc *msmtprc) line(line string) error {
+	line = strings.TrimSpace(line)
+	if line == "" || line[0] == '#' {
+		return nil
+	}
+	keyword, value, _ := strings.Cut(strings.Replace(line, "\t", " ", 1), " ")
+	value = strings.TrimSpace(value)
+	if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
+		value = value[1 : len(value)-1]
+	}
+	switch keyword {
+	case "defaults":
+		rc.now = nil
+	case "account":
+		return rc.account(value)
+	default:
+		target := rc.defaults
+		if rc.now != nil {
+			target = rc.now.values
+		}
+		target[keyword] = value
+	}
+	return nil
+}
+
+func (rc *msmtprc) account(value string) error {
+	name, bases, derived := strings.Cut(value, ":")
+	name = strings.TrimSpace(name)
+	if name == "" {
+		return fmt.Errorf("account without a name")
+	}
+	a := &msmtpAccount{name: name, values: map[string]string{}}
+	for k, v := range rc.defaults {
+		a.values[k] = v
+	}
+	for base := range strings.SplitSeq(bases, ",") {
+		base = strings.TrimSpace(base)
+		at := slices.IndexFunc(rc.accounts, func(b *msmtpAccount) bool { return b.name == base })
+		if derived && at < 0 {
+			return fmt.Errorf("account %q is not defined", base)
+		}
+		if !derived {
+			break
+		}
+		for k, v := range rc.accounts[at].values {
+			a.values[k] = v
+		}
+		if name == "default" && rc.standard == "" {
+			rc.standard = base
+		}
+	}
+	rc.now = a
+	if name == "default" && rc.standard != "" {
+		return nil // another name for an account that there is
+	}
+	rc.accounts = append(rc.accounts, a)
+	return nil
+}
+
+// toml writes the whole configuration.
+func (rc *msmtprc) toml() string {
+	var b strings.Builder
+	b.WriteString("# Made from a configuration of msmtp. See rtls.toml(5).\n#\n")
+	b.WriteString("# Mail is sent with REQUIRETLS or not at all, unless an account says\n# requiretls = \"auto\"; then it is sent as msmtp did, over verified TLS to this server.\n\n")
+	values := rc.defaults
+	if len(rc.accounts) > 0 {
+		values = rc.accounts[0].values
+	}
+	if domain := values["domain"]; domain != "" && domain != "localhost" {
+		fmt.Fprintf(&b, "hostname = %s\n\n", tomlString(domain))
+	}
+	b.WriteString("[send]\n")
+	if rc.standard == "" {
+		if i := slices.IndexFunc(rc.accounts, func(a *msmtpAccount) bool { return a.name == "default" }); i >= 0 {
+			rc.standard = "default"
+		}
+	}
+	if rc.standard != "" {
+		fmt.Fprintf(&b, "default = %s\n", tomlString(rc.standard))
+	}
+	if file := values["aliases"]; file != "" {
+		fmt.Fprintf(&b, "aliases = %s\n", tomlString(file))
+	}
+	for _, a := range rc.accounts {
+		b.WriteString("\n" + a.toml())
+	}
+	return b.String()
+}
+
+// set says whether a switch of msmtp is on.
+func (a *msmtpAccount) on(key string) bool { return a.values[key] == "on" || a.values[key] == "" }
+
+func (a *msmtpAccount) toml() string {
+	w := &tomlWriter{}
+	fmt.Fprintf(&w.b, "[send.account.%s]\n", tomlString(a.name))
+	port := "25"
+	if a.values["tls_starttls"] == "off" && a.values["tls"] == "on" {
+		w.put("tls", "implicit")
+		port = "465"
+	} else {
+		w.put("tls", "starttls")
+	}
+	if p := a.values["port"]; p != "" {
+		port = p
+	}
+	w.put("host", a.values["host"])
+	if port == strings.TrimLeft(port, "0") && strings.Trim(port, "0123456789") == "" {
+		fmt.Fprintf(&w.b, "port = %s\n", port)
+	}
+	a.login(w)
+	keys := make([]string, 0, len(a.values))
+	for key := range a.values {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		a.keyword(w, key, a.values[key])
+	}
+	return w.b.String()
+}
+
+// login is user, mechanism and secret.
+func (a *msmtpAccount) login(w *tomlWriter) {
+	user, auth := a.values["user"], strings.ToUpper(a.values["auth"])
+	if auth == "OFF" || user == "" && auth != "EXTERNAL" {
+		return
+	}
+	w.put("user", user)
+	eval := a.values["passwordeval"]
+	secret := "password_command"
+	switch auth {
+	case "", "ON":
+	case "PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "EXTERNAL":
+		w.put("auth", auth)
+	case "OAUTHBEARER", "XOAUTH2":
+		w.put("auth", auth)
+		secret = "token_command"
+	default:
+		w.note("auth %s is not there; the strongest that the server offers is used", a.values["auth"])
+	}
+	switch {
+	case auth == "EXTERNAL":
+	case eval != "":
+		fmt.Fprintf(&w.b, "%s = [\"sh\", \"-c\", %s]\n", secret, tomlString(eval))
+	case secret == "token_command":
+		fmt.Fprintf(&w.b, "%s = [\"cat\", %s]\n", secret, tomlString("/path/to/token"))
+		w.note("write the command that prints the token")
+	default:
+		w.put("password_file", "~/.config/rtls/"+strings.Map(fileLetter, a.name)+".password")
+		w.note("put the password into that file, and give it mode 0600")
+	}
+}
+
+func fileLetter(r rune) rune {
+	if r == '/' || r <= ' ' {
+		return '-'
+	}
+	return r
+}
+
+// renamed are keywords with another name here.
+var renamed = map[string]string{
+	"from": "from", "tls_cert_file": "client_cert", "tls_key_file": "client_key", "source_ip": "source",
+}
+
+// silent are keywords that are dealt with elsewhere, or that ask for what is always
+// done.
+var silent = []string{
+	"host", "port", "tls", "tls_starttls", "user", "auth", "password", "passwordeval", "domain", "aliases", "proxy_port",
+	"add_missing_from_header", "add_missing_date_header", "set_date_header", "set_msgid_header", "ntlmdomain",
+}
+
+// notes says why a keyword has no counterpart, or what to do instead.
+var notes = map[string]string{
+	"timeout":                "times are bounded as they are; -O Timeout.command=TIME",
+	"protocol":               "only SMTP is spoken",
+	"socket":                 "only TCP is spoken; proxy_command can be any program",
+	"tls_fingerprint":        "a certificate's fingerprint does not take the place of verification; pin_sha256 pins keys, besides it",
+	"tls_min_dh_prime_bits":  "Go's TLS has no such knob",
+	"tls_priorities":         "Go's TLS has no such knob; see min_tls",
+	"tls_crl_file":           "there are no revocation lists",
+	"tls_host_override":      "the name that is verified is the host's",
+	"logfile":                "there is no log file",
+	"logfile_time_format":    "there is no log file",
+	"syslog":                 "there is no log",
+	"maildomain":             "write hostname at the top, or from",
+	"auto_from":              "write from",
+	"from_full_name":         "use -F NAME",
+	"undisclosed_recipients": "To is left as it is",
+	"dsn_notify":             "use -N",
+	"dsn_return":             "use -R",
+	"eval":                   "no shell is run for the configuration",
+}
+
+// keyword writes what becomes of one of the others.
+func (a *msmtpAccount) keyword(w *tomlWriter, key, value string) {
+	switch note, known := notes[key]; {
+	case slices.Contains(silent, key):
+		if key == "tls" && value == "off" {
+			w.note("tls off is not possible: the server needs STARTTLS")
+		}
+	case renamed[key] != "":
+		if key == "from" && strings.ContainsAny(value, "%*") {
+			w.note("from %s: write one address; rules can choose the account by the sender", value)
+			return
+		}
+		w.put(renamed[key], value)
+	case key == "tls_trust_file":
+		if value != "system" && value != "" {
+			w.put("ca_file", value)
+		}
+	case key == "tls_certcheck":
+		if !a.on(key) {
+			w.note("tls_certcheck off is not possible: the certificate is always verified")
+		}
+	case key == "proxy_host":
+		if value != "" {
+			port := a.values["proxy_port"]
+			if port == "" {
+				port = "1080"
+			}
+			w.put("proxy", "socks5://"+value+":"+port)
+		}
+	case key == "allow_from_override" && value == "off", key == "set_from_header" && value == "on":
+		if a.values["from"] != "" && !strings.Contains(w.b.String(), "\nidentity =") {
+			w.put("identity", "account")
+		}
+	case key == "allow_from_override", key == "set_from_header":
+	case key == "remove_bcc_headers", key == "keepbcc":
+		if (key == "keepbcc") == (value == "on") {
+			w.note("%s %s: Bcc never leaves", key, value)
+		}
+	case known:
+		w.note("%s %s: %s", key, value, note)
+	default:
+		w.note("%s %s: unknown", key, value)
+	}
+}
+
+// tomlWriter writes keys and comments.
+type tomlWriter struct{ b strings.Builder }
+
+func (w *tomlWriter) put(key, value string) {
+	if value != "" {
+		fmt.Fprintf(&w.b, "%s = %s\n", key, tomlString(value))
+	}
+}
+
+func (w *tomlWriter) note(format string, args ...any) {
+	fmt.Fprintf(&w.b, "# %s\n", cli.Printable(fmt.Sprintf(format, args...)))
+}
+
+// tomlString writes a basic string of TOML.
+func tomlString(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, "\\u%04X", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
