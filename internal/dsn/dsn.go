@@ -22,9 +22,9 @@ type Failed struct {
 	Arrived    time.Time // when we took it; optional
 	Recipients []Recipient
 
-	// Content opens the message, of which only the header is read; nil where it
-	// cannot be had.
-	Content func() (io.ReadCloser, error)
+	// Content writes the message, with CRLF line ends. Its writer fails behind the
+	// header. Nil where the message cannot be had.
+	Content io.WriterTo
 }
 
 // Recipient is what became of a message for one of its recipients.

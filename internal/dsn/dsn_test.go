@@ -30,9 +30,22 @@ func options() Options {
 
 const original = "Received: by mx\r\nFrom: a@example.org\r\nTo: canary-to@example.net\r\nSubject: canary-subject\r\n\r\ncanary-body\r\n"
 
-func content(s string) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(s)), nil }
+// content writes a message octet by octet.
+type content string
+
+func (c content) WriteTo(w io.Writer) (int64, error) {
+	for i := range len(c) {
+		if _, err := w.Write([]byte{c[i]}); err != nil {
+			return int64(i), err
+		}
+	}
+	return int64(len(c)), nil
 }
+
+// unreadable is a message that cannot be read.
+type unreadable struct{}
+
+func (unreadable) WriteTo(io.Writer) (int64, error) { return 0, errors.New("it was opened") }
 
 func failed(wish requiretls.Wish) *Failed {
 	return &Failed{
@@ -265,7 +278,7 @@ func TestSend(t *testing.T) {
 func TestSendNothing(t *testing.T) {
 	f := failed(requiretls.Yes)
 	f.From = ""
-	f.Content = func() (io.ReadCloser, error) { return nil, errors.New("not to be opened") }
+	f.Content = unreadable{}
 	if err := Send(t.Context(), f, options(), nil); err != nil {
 		t.Error(err)
 	}
@@ -274,7 +287,7 @@ func TestSendNothing(t *testing.T) {
 // The minimal form does not even open the message.
 func TestMinimalReadsNothing(t *testing.T) {
 	f := failed(requiretls.Yes)
-	f.Content = func() (io.ReadCloser, error) { return nil, errors.New("opened") }
+	f.Content = unreadable{}
 	if _, err := New(f, Minimal, options()); err != nil {
 		t.Error(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"mime/quotedprintable"
@@ -123,16 +124,12 @@ type returned struct {
 
 // readHeader reads up to the blank line. A header that is too long, or that ends in
 // the middle of a line, ends with its last whole field.
-func readHeader(open func() (io.ReadCloser, error)) ([]byte, error) {
-	in, err := open()
-	if err != nil {
+func readHeader(content io.WriterTo) ([]byte, error) {
+	var w headWriter
+	if _, err := content.WriteTo(&w); err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
-	defer in.Close()
-	raw, err := io.ReadAll(io.LimitReader(in, maxHeader))
-	if err != nil {
-		return nil, err
-	}
+	raw := w.raw
 	if bytes.HasPrefix(raw, []byte("\r\n")) {
 		return nil, nil
 	}
@@ -143,6 +140,21 @@ func readHeader(open func() (io.ReadCloser, error)) ([]byte, error) {
 		return raw, nil
 	}
 	return lastWholeField(raw), nil
+}
+
+var errEnough = errors.New("the header is there")
+
+// headWriter keeps maxHeader octets at the most, and wants no more behind the header.
+type headWriter struct{ raw []byte }
+
+func (w *headWriter) Write(p []byte) (int, error) {
+	seen := max(len(w.raw)-3, 0)
+	n := min(len(p), maxHeader-len(w.raw))
+	w.raw = append(w.raw, p[:n]...)
+	if n < len(p) || bytes.HasPrefix(w.raw, []byte("\r\n")) || bytes.Contains(w.raw[seen:], []byte("\r\n\r\n")) {
+		return n, errEnough
+	}
+	return n, nil
 }
 
 // lastWholeField cuts before the last line that begins a field.
