@@ -148,6 +148,18 @@ func (c *composing) finish(m *compose.Message) error {
 	return nil
 }
 
+// sevenBit re-encodes a message when a server turns out to lack 8BITMIME. What it
+// makes has no name and ends with the process.
+func sevenBit(env cli.Env, text io.WriterTo) func() (io.WriterTo, int64, error) {
+	return func() (io.WriterTo, int64, error) {
+		c, err := compose.RecodeText(text, compose.SevenBit, env.Getenv("TMPDIR"))
+		if err != nil {
+			return nil, 0, err
+		}
+		return c, c.Size(), nil
+	}
+}
+
 // checkInput refuses a standard input that was closed. By now it is open again: the
 // runtime puts /dev/null, for reading and writing, where one of the first three
 // files is missing, so that no socket can take its number. An empty message from

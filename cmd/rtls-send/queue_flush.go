@@ -197,6 +197,7 @@ func (t *transport) Send(ctx context.Context, m *spool.Message) error {
 		Content:   withProgress(t.env, t.o, m.Content, m.Size),
 		Size:      m.Size,
 		EightBit:  m.EightBit,
+		SevenBit:  sevenBit(t.env, m.Content),
 		UTF8:      m.UTF8,
 		MessageID: m.MessageID,
 	})

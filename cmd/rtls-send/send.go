@@ -149,6 +149,7 @@ func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *com
 		Content:   withProgress(env, o, m, m.Size()),
 		Size:      m.Size(),
 		EightBit:  m.EightBit,
+		SevenBit:  sevenBit(env, m),
 		UTF8:      m.UTF8,
 		MessageID: m.MessageID,
 	}, submitOptions(env, o, s))

@@ -71,6 +71,23 @@ func Recode(r io.ReaderAt, size int64, need Need, dir string) (*Recoded, error) 
 	return c, nil
 }
 
+// RecodeText is Recode for a message that can only be written. One that can be read
+// at any place is not copied before.
+func RecodeText(text io.WriterTo, need Need, dir string) (*Recoded, error) {
+	if m, ok := text.(*Message); ok {
+		return m.Recode(need)
+	}
+	if dir == "" {
+		dir = "/tmp"
+	}
+	kept := &spill{dir: dir}
+	defer kept.Close()
+	if _, err := text.WriteTo(kept); err != nil {
+		return nil, fmt.Errorf("re-encode the message: %w", err)
+	}
+	return Recode(kept, kept.size, need, dir)
+}
+
 // watch keeps an eye on what is written.
 type watch struct{ c *Recoded }
 

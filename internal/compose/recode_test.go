@@ -24,9 +24,17 @@ func recode(t *testing.T, in string, need Need) string {
 		t.Fatalf("%q: %v", in, err)
 	}
 	defer c.Close()
-	var b bytes.Buffer
+	copied, err := RecodeText(bytes.NewReader([]byte(in)), need, t.TempDir())
+	if err != nil {
+		t.Fatalf("%q: %v", in, err)
+	}
+	defer copied.Close()
+	var b, b2 bytes.Buffer
 	if n, err := c.WriteTo(&b); err != nil || n != c.Size() {
 		t.Fatalf("wrote %d of %d: %v", n, c.Size(), err)
+	}
+	if _, err := copied.WriteTo(&b2); err != nil || b2.String() != b.String() {
+		t.Errorf("RecodeText: %q, %v", b2.String(), err)
 	}
 	return b.String()
 }

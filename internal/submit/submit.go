@@ -76,6 +76,9 @@ type Mail struct {
 	Content  io.WriterTo // CRLF line ends, the last line's too; no dot-stuffing
 	Size     int64
 	EightBit bool // Content holds octets above 127
+	// SevenBit returns Content without those, and its size, for a server without
+	// 8BITMIME; it replaces Content then. Nil: such a server gets nothing.
+	SevenBit func() (io.WriterTo, int64, error)
 	UTF8     bool // SMTPUTF8 is needed
 
 	MessageID string // the source of an ENVID where none is given; optional

@@ -24,8 +24,9 @@ func (s *session) able(m *Mail) error {
 		return cli.Errorf(cli.DataErr, "an address is not ASCII and the server does not offer SMTPUTF8, nothing was sent").WithStatus("5.6.7")
 	}
 	if m.EightBit && !s.offers("8BITMIME") {
-		return cli.Errorf(cli.DataErr, "the message has 8-bit text and the server does not offer 8BITMIME, nothing was sent").
-			WithStatus("5.6.3").WithHint("write the message in 7 bits: quoted-printable or base64, and encoded words in the header")
+		if err := m.encode(); err != nil {
+			return err
+		}
 	}
 	if limit, err := strconv.ParseInt(s.extensions["SIZE"], 10, 64); err == nil && limit > 0 && m.Size > limit {
 		return cli.Errorf(cli.DataErr, "the message has %d octets and the server takes %d, nothing was sent", m.Size, limit).WithStatus("5.3.4")
