@@ -434,7 +434,13 @@ func s35(t *testing.T, p *pki) {
 		}
 	}
 	f := (&fakesub{ehlo: without("8BITMIME")}).start(t, p)
-	if r := f.send(t, p, eight, yes, "b@example.net"); r.code != 65 || !strings.Contains(r.stderr, "8BITMIME") {
+	m := f.sent(t, p, eight, yes, "b@example.net")
+	if slices.ContainsFunc(m.raw, func(c byte) bool { return c >= 0x80 }) || !strings.HasSuffix(string(m.raw), "\r\ncanary-body\r\nGr=C3=BC=C3=9Fe\r\n") || strings.Contains(m.mail, "BODY") {
+		t.Errorf("%q, %q", m.mail, m.raw)
+	}
+	f = (&fakesub{ehlo: without("8BITMIME")}).start(t, p)
+	const signed = "Content-Type: multipart/signed; boundary=b\nSubject: canary\n\n--b\n\nGrüße\n--b\n\nx\n--b--\n"
+	if r := f.send(t, p, signed, yes, "b@example.net"); r.code != 65 || !strings.Contains(r.stderr, "5.6.3") || !strings.Contains(r.stderr, "signed") {
 		t.Errorf("exit %d: %s", r.code, r.stderr)
 	}
 	f.nothingCrossed(t)
@@ -494,7 +500,7 @@ func s37(t *testing.T, p *pki) {
 		}
 	}
 	f := (&fakesub{}).start(t, p)
-	f.refused(t, p, 64, "-bs", "-bs") // not there yet, and says so
+	f.refused(t, p, 64, "-bd: this is no daemon", "-bd")
 }
 
 func s38(t *testing.T, p *pki) {
