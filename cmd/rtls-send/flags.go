@@ -23,6 +23,7 @@ const (
 	modeVersion     mode = "version"
 	modeHelp        mode = "help"
 	modeCheckConfig mode = "check-config"
+	modeCheck       mode = "check"
 	modeSMTP        mode = "s"       // SMTP on standard input and output
 	modeVerify      mode = "v"       // say what would become of each recipient
 	modeNothing     mode = "nothing" // sendmail's host status, which is not kept
@@ -45,9 +46,10 @@ type options struct {
 	verbose                    bool
 
 	front
+	inspect
 	delivery delivery
 	flush    flush // with modeFlush
-	json     bool  // with modeQueue
+	json     bool  // with modeQueue and modeCheck
 }
 
 const usage = `usage: rtls-send [flags] recipient... < message
@@ -78,6 +80,11 @@ const usage = `usage: rtls-send [flags] recipient... < message
   --configure ADDRESS       find the servers for an address, try them, write a
                             configuration
   --import-msmtprc FILE     print a configuration made of one of msmtp
+  --receipt FILE            write what is known of a message that was sent, in JSON
+  --check [--json] [host[:port]...]
+                            look at the account's servers, or at these; nothing is sent
+  --check --mx [--json] recipient|domain...
+                            look at the mail exchangers of a domain
   --check-config            read the configuration and say whether it is right
   -v, --debug               show the dialogue; show the decisions as well
   --version, --help
@@ -116,6 +123,7 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	aliases := fs.Bool("newaliases", false, "")
 	check := fs.Bool("check-config", false, "")
 	values := o.front.define(fs)
+	o.inspect.define(fs)
 	version := fs.Bool("version", false, "")
 	fs.String("debug-level", "", "")
 	help := fs.Bool("help", false, "")
@@ -159,10 +167,15 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	if err := o.front.check(fs, values, *settings, *sets); err != nil {
 		return nil, usageError(err)
 	}
+	if err := o.inspect.valid(o.recipients); err != nil {
+		return nil, usageError(err)
+	}
 	o.verbose = o.verbose || o.debug || fs.Changed("debug-level")
 	switch {
 	case *check:
 		o.mode = modeCheckConfig
+	case o.inspect.check:
+		o.mode = modeCheck
 	case o.configure != "":
 		o.mode = modeConfigure
 	case o.msmtprc != "":

@@ -54,6 +54,10 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 		return checkAliases(env, o)
 	case modeNothing:
 		return nil
+	case modeCheck:
+		ctx, cancel := limited(ctx)
+		defer cancel()
+		return checkServers(ctx, env, o)
 	case modeImport:
 		return importMsmtprc(env, o.msmtprc)
 	case modeConfigure:
@@ -141,7 +145,15 @@ func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
 
 // submitNow sends the message while the caller waits.
 func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *compose.Message) error {
-	receipt, err := s.deliver(ctx, &submit.Mail{
+	var proof *receiptFile
+	if o.receipt != "" {
+		var err error
+		if proof, err = newReceiptFile(o.receipt); err != nil {
+			return err
+		}
+		defer proof.drop()
+	}
+	mail := &submit.Mail{
 		From:      m.From,
 		To:        m.To,
 		Wish:      s.wish,
@@ -152,9 +164,13 @@ func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *com
 		SevenBit:  sevenBit(env, m),
 		UTF8:      m.UTF8,
 		MessageID: m.MessageID,
-	}, submitOptions(env, o, s))
+	}
+	receipt, err := s.deliver(ctx, mail, submitOptions(env, o, s))
 	if err != nil {
 		return err
+	}
+	if proof != nil {
+		proof.write(env, mail, receipt)
 	}
 	if o.verbose {
 		fmt.Fprintf(env.Stderr, "%s: accepted by %s over %s, requiretls=%s\n", name, receipt.Target, tls.VersionName(receipt.TLSVersion), s.wish)

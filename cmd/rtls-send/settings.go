@@ -23,6 +23,7 @@ type settings struct {
 	servers  []*config.Target // the account's, complete: with port and mode of TLS
 	targets  []*submit.Target // the same, ready to be used; their secrets are asked for when they are needed
 	resolver *resolve.Client  // nil: the system's, in the usual way
+	asking   string           // the configured resolver's address, or empty
 	state    string           // directory for what is remembered between runs; empty: nothing is
 	wish     requiretls.Wish
 	hostname string // ours, for addresses and identifiers
@@ -56,7 +57,8 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 		return nil, err
 	}
 	s.state = stateDir(env, file)
-	if err := s.connect(env, file.Send.Resolver); err != nil {
+	s.asking = file.Send.Resolver
+	if err := s.connect(env); err != nil {
 		return nil, cli.Errorf(cli.Config, "%w", err)
 	}
 	s.wish = requiretls.Yes

@@ -18,9 +18,9 @@ import (
 
 // connect makes targets of the servers. It reads certificates, and neither secrets
 // nor anything from the network.
-func (s *settings) connect(env cli.Env, resolver string) error {
+func (s *settings) connect(env cli.Env) error {
 	var err error
-	if s.resolver, err = s.chooseResolver(resolver); err != nil {
+	if s.resolver, err = s.chooseResolver(); err != nil {
 		return err
 	}
 	trusted := make(map[string]*tls.Config) // by CA file, which need not be read twice
@@ -43,9 +43,9 @@ func (s *settings) connect(env cli.Env, resolver string) error {
 
 // chooseResolver returns the configured resolver or, if a server needs an answer that
 // the standard library cannot get, the system's.
-func (s *settings) chooseResolver(configured string) (*resolve.Client, error) {
-	if configured != "" {
-		return resolve.New(configured)
+func (s *settings) chooseResolver() (*resolve.Client, error) {
+	if s.asking != "" {
+		return resolve.New(s.asking)
 	}
 	for _, server := range s.servers {
 		if server.SRV != "" || server.DANE {

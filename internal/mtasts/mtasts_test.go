@@ -1,0 +1,113 @@
+package mtasts
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"rtls/internal/testpki"
+)
+
+const good = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmx: *.example.net\r\nmax_age: 604800\r\n"
+
+func TestParse(t *testing.T) {
+	p, err := Parse(good)
+	if err != nil || p.Mode != "enforce" || p.MaxAge != 168*time.Hour {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	for host, want := range map[string]bool{
+		"mail.example.org": true, "MAIL.example.org.": true, "a.example.net": true,
+		"example.org": false, "a.b.example.net": false, "example.net": false, "net": false, "xmail.example.org": false,
+	} {
+		if p.Lists(host) != want {
+			t.Errorf("Lists(%q) = %v", host, !want)
+		}
+	}
+	for _, bad := range []string{
+		"", "mode: enforce\nmx: a\nmax_age: 1\n", "version: STSv2\nmode: enforce\nmx: a\nmax_age: 1\n",
+		"version: STSv1\nmode: maybe\nmx: a\nmax_age: 1\n", "version: STSv1\nmode: enforce\nmax_age: 1\n",
+		"version: STSv1\nmode: enforce\nmx: a\n", "version: STSv1\nmode: enforce\nmx: a\nmax_age: -1\n",
+	} {
+		if p, err := Parse(bad); err == nil {
+			t.Errorf("%q: %+v", bad, p)
+		}
+	}
+}
+
+func TestFetch(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := []string{"v=spf1 -all", "v=STSv1; id=20260101;"}
+	for name, tc := range map[string]struct {
+		records []string
+		cert    string // its name
+		answer  string
+		ok      bool
+	}{
+		"good":          {record, "mta-sts.example.org", "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + good, true},
+		"redirect":      {record, "mta-sts.example.org", "HTTP/1.1 301 Moved\r\nLocation: https://example.net/\r\n\r\n", false},
+		"not text":      {record, "mta-sts.example.org", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + good, false},
+		"wrong name":    {record, "example.org", "HTTP/1.1 200 OK\r\n\r\n" + good, false},
+		"not HTTP":      {record, "mta-sts.example.org", "220 hello\r\n", false},
+		"no record":     {nil, "", "", false},
+		"two records":   {append(record, record...), "", "", false},
+		"record, no id": {[]string{"v=STSv1;"}, "", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &Fetcher{
+				TXT:  func(context.Context, string) ([]string, error) { return tc.records, nil },
+				TLS:  &tls.Config{RootCAs: ca.Pool()},
+				Dial: serve(t, ca, tc.cert, tc.answer),
+			}
+			p, err := f.Fetch(t.Context(), "example.org")
+			if (err == nil) != tc.ok || err == nil && p.ID != "20260101" {
+				t.Errorf("%+v, %v", p, err)
+			}
+			if errors.Is(err, ErrNone) != (tc.cert == "") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// serve answers each connection with a text.
+func serve(t *testing.T, ca *testpki.CA, name, answer string) func(context.Context, string, string) (net.Conn, error) {
+	t.Helper()
+	if name == "" {
+		return func(context.Context, string, string) (net.Conn, error) {
+			t.Error("connected without a record")
+			return nil, errors.New("no")
+		}
+	}
+	cert, err := ca.TLS(testpki.Leaf{Names: []string{name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	wait.Go(func() { // ended by the cleanup
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := conn.Read(make([]byte, 1000)); err == nil {
+			_, _ = io.WriteString(conn, answer)
+		}
+	})
+	t.Cleanup(func() { l.Close(); wait.Wait() })
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
+	}
+}

@@ -1,0 +1,109 @@
+package submit
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rtls/internal/cli"
+	"rtls/internal/requiretls"
+	"rtls/internal/tlsconf"
+)
+
+// Finding is what a target turned out to be, without a login and without a message.
+type Finding struct {
+	Target   string // host:port
+	StartTLS bool
+	Err      *Error // why nothing could be sent there; what follows may be empty then
+
+	TLSVersion uint16
+	Cipher     uint16
+	Chain      []string  // subjects, the server's own first
+	Expires    time.Time // of the first certificate of the chain to do so
+	KeyPin     string    // of the server's key, see tlsconf.KeyPin
+	Verified   string    // "authority", "dane" or, if it is not, empty
+	Pinned     bool      // a pin was asked for, and matched
+
+	RequireTLS bool
+	Size       int64    // the largest message, 0: no limit is known
+	Extensions []string // all keywords of the EHLO reply, in alphabetical order
+	Mechanisms []string // of authentication that are offered
+	Mechanism  string   // the one that would be used; empty: none
+}
+
+// Check looks at each target, and says QUIT. It sends nothing but EHLO and STARTTLS.
+// Targets that are domains are looked up.
+func Check(ctx context.Context, targets []*Target, o Options) []Finding {
+	var all []Finding
+	for _, t := range targets {
+		found, refused := t.expand(ctx, &o)
+		for _, t := range found {
+			all = append(all, check(ctx, t, o))
+		}
+		for _, e := range refused {
+			all = append(all, Finding{Target: e.Target, Err: e})
+		}
+	}
+	return all
+}
+
+func check(ctx context.Context, t *Target, o Options) Finding {
+	f := Finding{Target: t.addr(), StartTLS: t.StartTLS}
+	s, err := open(ctx, t, o)
+	if err != nil {
+		f.Err, _ = errors.AsType[*Error](err)
+		return f
+	}
+	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
+	defer stop()
+	defer s.bye()
+	state := s.conn.(*tls.Conn).ConnectionState() // open has made sure
+	f.session(s, state)
+	if t.Login.wanted() {
+		if f.Mechanism, err = s.choose(); err != nil {
+			f.Err = s.fail(ctx, err)
+		}
+	}
+	return f
+}
+
+func (f *Finding) session(s *session, state tls.ConnectionState) {
+	f.TLSVersion, f.Cipher = state.Version, state.CipherSuite
+	f.Chain = subjects(state)
+	f.KeyPin = tlsconf.KeyPin(state.PeerCertificates[0])
+	f.Verified = "authority"
+	chain := state.PeerCertificates[:1]
+	if s.records != nil {
+		f.Verified = "dane"
+	} else {
+		chain = state.VerifiedChains[0]
+	}
+	for _, cert := range chain {
+		if f.Expires.IsZero() || cert.NotAfter.Before(f.Expires) {
+			f.Expires = cert.NotAfter
+		}
+	}
+	f.Pinned = s.target.TLS.VerifyConnection != nil
+	f.RequireTLS = s.offers(requiretls.Keyword)
+	f.Size, _ = strconv.ParseInt(s.extensions["SIZE"], 10, 64)
+	f.Mechanisms = strings.Fields(strings.ToUpper(s.extensions["AUTH"]))
+	for keyword := range s.extensions {
+		f.Extensions = append(f.Extensions, cli.Printable(keyword))
+	}
+	slices.Sort(f.Extensions)
+}
+
+// Fit returns why the target would not take a message with a wish, or nil.
+func (f *Finding) Fit(wish requiretls.Wish) error {
+	if f.Err != nil {
+		return f.Err
+	}
+	if wish == requiretls.Yes && !f.RequireTLS {
+		return cli.Errorf(cli.Unavailable, "%s: the server does not offer REQUIRETLS", f.Target).WithStatus(requiretls.StatusNoSupport)
+	}
+	return nil
+}
