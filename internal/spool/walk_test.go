@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,12 +164,12 @@ func (op *walk) check(t *testing.T, w *world, err error, hit string) {
 	}
 }
 
-// Each operation, with a fault at each of its calls: one that fails, a disk that is
-// full, and the end of the machine, with some of what was not durable lost.
+// Each operation, with a fault at each of its calls: one that fails, and the end of
+// the machine, three times, each with another part of what was not durable lost.
 func TestWalks(t *testing.T) {
 	for _, op := range walks {
-		for _, fault := range []error{syscall.EIO, syscall.ENOSPC, errCrash} {
-			t.Run(op.name+"/"+fault.Error(), func(t *testing.T) {
+		for i, fault := range []error{syscall.EIO, errCrash, errCrash, errCrash} {
+			t.Run(fmt.Sprintf("%s/%v/%d", op.name, fault, i), func(t *testing.T) {
 				n := 1
 				for ; !t.Failed(); n++ {
 					w := newWorld(t)
@@ -227,3 +228,59 @@ func TestSentAndStuck(t *testing.T) {
 type stuckFS struct{ FS }
 
 func (stuckFS) Remove(string) error { return syscall.EROFS }
+
+// A message that is given up is reported once, also while it cannot be put aside.
+func TestReportedAndStuck(t *testing.T) {
+	w := newWorld(t)
+	w.server.outcomes = []*Failure{permanent}
+	s, err := w.open(OS{})
+	must(t, err)
+	put(t, w, s)
+	s, err = w.open(immovableFS{OS{}})
+	must(t, err)
+	for range 3 {
+		if err := flushOnce(w, s); !errors.Is(err, syscall.EROFS) {
+			t.Errorf("flush: %v", err)
+		}
+	}
+	w.recover(t)
+	if w.reports != 1 || w.server.tries != 1 {
+		t.Errorf("%d reports, %d attempts", w.reports, w.server.tries)
+	}
+}
+
+// immovableFS renames nothing.
+type immovableFS struct{ FS }
+
+func (immovableFS) Rename(string, string) error { return syscall.EROFS }
+
+// Between the opening of a file and its lock another process may send it.
+func TestOvertaken(t *testing.T) {
+	w := newWorld(t)
+	s, err := w.open(OS{})
+	must(t, err)
+	put(t, w, s)
+	overtaking := &overtakenFS{FS: OS{}, name: s.path("queue", w.id), other: func() { must(t, flushOnce(w, s)) }}
+	slow, err := w.open(overtaking)
+	must(t, err)
+	must(t, flushOnce(w, slow))
+	if len(w.server.got) != 1 || overtaking.other != nil {
+		t.Errorf("%d copies", len(w.server.got))
+	}
+}
+
+// overtakenFS lets another do something once a file is open.
+type overtakenFS struct {
+	FS
+	name  string
+	other func()
+}
+
+func (o *overtakenFS) Open(name string) (File, error) {
+	f, err := o.FS.Open(name)
+	if other := o.other; name == o.name && other != nil {
+		o.other = nil
+		other()
+	}
+	return f, err
+}
