@@ -44,6 +44,8 @@ type fakesub struct {
 	// script returns a reply for a command in place of the usual one, or "" for the
 	// usual one. The final dot is the command ".".
 	script func(line string, inTLS bool) string
+	// auth conducts an authentication in place of saying 235 to everything.
+	auth func(t *talk, line string) bool
 
 	listener net.Listener
 	wait     sync.WaitGroup
@@ -229,6 +231,12 @@ func (t *talk) say(reply string) bool {
 func (t *talk) command(line string) bool {
 	reply := t.scripted(line)
 	verb := strings.ToUpper(strings.TrimRight(strings.SplitN(line, " ", 2)[0], ":"))
+	if reply == "" && verb == "AUTH" && t.f.auth != nil {
+		reply = "535 5.7.8 no"
+		if t.f.auth(t, line) {
+			reply = "235 2.7.0 welcome"
+		}
+	}
 	if reply == "" {
 		reply = t.usual(verb)
 	}
