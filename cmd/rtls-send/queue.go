@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"rtls/internal/cli"
 	"rtls/internal/compose"
 	"rtls/internal/config"
@@ -93,9 +95,18 @@ func spoolError(err error) error {
 	return cli.Errorf(cli.TempFail, "%w", err)
 }
 
-// first says whether the message goes to the queue before anything else. Who does
-// not own the spool has not got its password either.
+// first says whether the message goes to the queue before anything else.
 func (q *queue) first() bool { return q.o.delivery != deliverNow || !q.spool.Owned() }
+
+// queuesFirst says the same before the queue is open: that nothing is needed to reach
+// a server. Who does not own the spool has not got its password either.
+func queuesFirst(o *options, s *settings) bool {
+	if s.spool == "" || o.delivery != deliverNow {
+		return s.spool != ""
+	}
+	var st unix.Stat_t
+	return unix.Stat(s.spool, &st) == nil && int(st.Uid) != os.Geteuid()
+}
 
 // keep puts a message into the queue, and starts to send it if that was asked for.
 func (q *queue) keep(m *compose.Message) error {

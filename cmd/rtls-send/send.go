@@ -136,6 +136,11 @@ func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
 	if q != nil && q.first() {
 		return q.keep(m)
 	}
+	if s.targets == nil {
+		if err := s.connect(env); err != nil {
+			return cli.Errorf(cli.Config, "%w", err)
+		}
+	}
 	err = submitNow(ctx, env, o, s, m)
 	if q != nil {
 		return q.settle(ctx, m, err)

@@ -58,8 +58,10 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 	}
 	s.state = stateDir(env, file)
 	s.asking = file.Send.Resolver
-	if err := s.connect(env); err != nil {
-		return nil, cli.Errorf(cli.Config, "%w", err)
+	if o.mode != modeSend && o.mode != modeSMTP || !queuesFirst(o, s) { // certificates may be nothing for us to read
+		if err := s.connect(env); err != nil {
+			return nil, cli.Errorf(cli.Config, "%w", err)
+		}
 	}
 	s.wish = requiretls.Yes
 	if s.account.RequireTLS != "" {
