@@ -129,6 +129,7 @@ func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
 	if s.wish == requiretls.Yes && o.dsn.Return == "FULL" {
 		fmt.Fprintf(env.Stderr, "%s: -R full is not possible with REQUIRETLS; asking for headers only (RFC 8689, section 5)\n", name)
 	}
+	warnUnencrypted(env, s, m)
 	q, err := openQueue(env, o, s)
 	if err != nil {
 		return err

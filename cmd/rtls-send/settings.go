@@ -19,19 +19,20 @@ import (
 
 // settings is what configuration and flags come to.
 type settings struct {
-	account  config.Account
-	servers  []*config.Target // the account's, complete: with port and mode of TLS
-	targets  []*submit.Target // the same, ready to be used; their secrets are asked for when they are needed
-	resolver *resolve.Client  // nil: the system's, in the usual way
-	asking   string           // the configured resolver's address, or empty
-	state    string           // directory for what is remembered between runs; empty: nothing is
-	wish     requiretls.Wish
-	hostname string // ours, for addresses and identifiers
-	heloName string // the same if it is a full name, else empty
-	user     string // the caller's login name
-	spool    string // directory of the queue; empty: none
-	inDoubt  string // "hold" or not
-	front    config.Front
+	account         config.Account
+	servers         []*config.Target // the account's, complete: with port and mode of TLS
+	targets         []*submit.Target // the same, ready to be used; their secrets are asked for when they are needed
+	resolver        *resolve.Client  // nil: the system's, in the usual way
+	warnUnencrypted bool
+	asking          string // the configured resolver's address, or empty
+	state           string // directory for what is remembered between runs; empty: nothing is
+	wish            requiretls.Wish
+	hostname        string // ours, for addresses and identifiers
+	heloName        string // the same if it is a full name, else empty
+	user            string // the caller's login name
+	spool           string // directory of the queue; empty: none
+	inDoubt         string // "hold" or not
+	front           config.Front
 }
 
 func loadSettings(env cli.Env, o *options) (*settings, error) {
@@ -57,7 +58,7 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 		return nil, err
 	}
 	s.state = stateDir(env, file)
-	s.asking = file.Send.Resolver
+	s.asking, s.warnUnencrypted = file.Send.Resolver, file.Send.WarnUnencrypted
 	if o.mode != modeSend && o.mode != modeSMTP || !queuesFirst(o, s) { // certificates may be nothing for us to read
 		if err := s.connect(env); err != nil {
 			return nil, cli.Errorf(cli.Config, "%w", err)

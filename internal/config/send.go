@@ -20,7 +20,10 @@ type Send struct {
 	Spool    string              `toml:"spool"`    // directory of the outgoing queue, absolute or below "~/"; empty: no queue
 	InDoubt  string              `toml:"in_doubt"` // what may have been sent: "resend" (default) or "hold"
 	Accounts map[string]*Account `toml:"account"`
-	Front                        // see rules.go
+
+	WarnUnencrypted bool `toml:"warn_unencrypted"` // tell the sender of a message that requires TLS and is not encrypted
+
+	Front // see rules.go
 }
 
 // Account is one identity with the submission servers that take its mail.

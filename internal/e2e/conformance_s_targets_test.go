@@ -40,6 +40,7 @@ func TestConformanceSTargets(t *testing.T) {
 		{"S43_srv", s43},
 		{"S44_relaxed_is_explicit", s44},
 		{"S45_scram_plus", s45},
+		{"S47_warning", s47},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) { row.test(t, p) })
@@ -463,5 +464,28 @@ func (t *talk) scram(line, password string, binding scram.ChannelBinding) bool {
 			return conversation.Valid()
 		}
 		t.f.hear(t.inTLS, message)
+	}
+}
+
+func s47(t *testing.T, p *pki) {
+	const sealed = "To: b@example.net\nSubject: s\nContent-Type: multipart/encrypted; boundary=x; protocol=\"application/pgp-encrypted\"\n\n--x\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n--x--\n"
+	for _, tc := range []struct {
+		on      bool
+		message string
+		wish    string
+		warned  bool
+	}{
+		{true, canary, yes, true},
+		{true, sealed, yes, false},
+		{true, canary, auto, false},
+		{false, canary, yes, false},
+	} {
+		f := (&fakesub{}).start(t, p)
+		config := fmt.Sprintf("[send]\nwarn_unencrypted = %v\n", tc.on) + strings.Replace(account(t, p, "", f), "hostname = \"client.example.org\"\n", "", 1)
+		r := sends(t, config, tc.message, tc.wish, "b@example.net")
+		if r.code != 0 || (r.stderr != "") != tc.warned || tc.warned && !strings.Contains(r.stderr, "not encrypted itself") {
+			t.Errorf("%+v: exit %d, %q", tc, r.code, r.stderr)
+		}
+		f.one(t)
 	}
 }
