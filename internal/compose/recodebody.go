@@ -34,7 +34,8 @@ func (c *recoder) survey(span mimetree.Span) (findings, error) {
 type surveyor struct {
 	findings
 	column int
-	cut    []byte // the start of a UTF-8 sequence that goes on
+	cut    []byte // the start of a UTF-8 sequence that goes on, in buf
+	buf    []byte
 }
 
 func (s *surveyor) Write(p []byte) (int, error) {
@@ -65,7 +66,7 @@ func (s *surveyor) checkUTF8(p []byte) {
 	if !s.utf8 {
 		return
 	}
-	text := append(s.cut, p...)
+	text := append(append(s.buf[:0], s.cut...), p...) // cut is at its end, or was taken along
 	end := len(text)
 	for i := 1; i <= min(utf8.UTFMax-1, len(text)); i++ {
 		if tail := text[len(text)-i:]; utf8.RuneStart(tail[0]) {
@@ -76,7 +77,7 @@ func (s *surveyor) checkUTF8(p []byte) {
 		}
 	}
 	s.utf8 = utf8.Valid(text[:end])
-	s.cut = bytes.Clone(text[end:])
+	s.buf, s.cut = text, text[end:]
 }
 
 func isEncoding(p *mimetree.Part, name string) bool { return strings.EqualFold(p.Encoding, name) }
