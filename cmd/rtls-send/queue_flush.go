@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rtls/internal/cli"
+	"rtls/internal/dsn"
 	"rtls/internal/spool"
 	"rtls/internal/submit"
 )
@@ -138,7 +139,7 @@ func flushOnce(ctx context.Context, env cli.Env, o *options, choose func(*spool.
 	t := &transport{env: env, o: o, lines: make(map[spool.Route]*line)}
 	defer t.close()
 	f := &spool.Flusher{
-		Spool: sp, Transport: t, Hold: hold, Select: choose,
+		Spool: sp, Transport: t, Report: t.report, Hold: hold, Select: choose,
 		Log: slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	return f.Flush(ctx)
@@ -156,8 +157,9 @@ var _ spool.Transport = (*transport)(nil)
 
 // line is one way, or why it is closed.
 type line struct {
-	session *submit.Session
-	err     error
+	session  *submit.Session
+	hostname string // ours
+	err      error
 }
 
 func (t *transport) close() {
@@ -176,16 +178,53 @@ func (t *transport) open(r spool.Route) *line {
 	if err != nil {
 		return &line{err: err}
 	}
-	return &line{session: submit.NewSession(s.targets, submitOptions(t.env, o, s))}
+	return &line{session: submit.NewSession(s.targets, submitOptions(t.env, o, s)), hostname: s.hostname}
+}
+
+// by is the way that a route is.
+func (t *transport) by(r spool.Route) *line {
+	l := t.lines[r]
+	if l == nil {
+		l = t.open(r)
+		t.lines[r] = l
+	}
+	return l
+}
+
+// report tells the sender that a message is given up, by the way that the message
+// was to take. A server that will not have the report ends it: the log and the queue
+// have it, and a second one would be refused as well.
+func (t *transport) report(ctx context.Context, f spool.Failed) error {
+	l := t.by(f.Route)
+	if l.err != nil {
+		return l.err
+	}
+	failed := &dsn.Failed{
+		From: f.From, Wish: f.Wish, EnvelopeID: f.EnvelopeID, MessageID: f.MessageID, Arrived: f.Time, Content: f.Content,
+	}
+	status := f.Status
+	if status == "" {
+		status = "5.0.0"
+	}
+	for _, to := range f.To {
+		failed.Recipients = append(failed.Recipients, dsn.Recipient{
+			Address: to, Notify: f.Notify, Action: dsn.ActionFailed, Status: status, Reason: f.Reason,
+		})
+	}
+	err := dsn.Send(ctx, failed, dsn.Options{Hostname: l.hostname}, func(ctx context.Context, m *submit.Mail) error {
+		_, err := l.session.Send(ctx, m)
+		return err
+	})
+	if err != nil && cli.ExitCode(err) != cli.TempFail {
+		fmt.Fprintf(t.env.Stderr, "%s: message %s is given up, and its sender cannot be told: %s\n", name, f.ID, cli.Printable(err.Error()))
+		return nil
+	}
+	return err
 }
 
 // Send sends one message with the wish that it was queued with.
 func (t *transport) Send(ctx context.Context, m *spool.Message) error {
-	l := t.lines[m.Route]
-	if l == nil {
-		l = t.open(m.Route)
-		t.lines[m.Route] = l
-	}
+	l := t.by(m.Route)
 	if l.err != nil {
 		return &spool.Failure{Err: l.err, Route: true}
 	}

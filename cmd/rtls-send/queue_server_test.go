@@ -32,7 +32,7 @@ type sink struct {
 	messages []string // that were taken, as they came
 }
 
-func newSink(t *testing.T, offers ...string) *sink {
+func newSink(t testing.TB, offers ...string) *sink {
 	t.Helper()
 	ca, err := testpki.New()
 	if err != nil {
@@ -151,7 +151,7 @@ func (s *sink) data(in *bufio.Reader) bool {
 // home is a directory with a configuration for a server, and a spool.
 type home struct{ dir string }
 
-func newHome(t *testing.T, s *sink, send string, account string) home {
+func newHome(t testing.TB, s *sink, send string, account string) home {
 	t.Helper()
 	h := home{t.TempDir()}
 	h.configure(t, s, send, account)
@@ -160,7 +160,7 @@ func newHome(t *testing.T, s *sink, send string, account string) home {
 
 func (h home) config() string { return filepath.Join(h.dir, "rtls.toml") }
 
-func (h home) configure(t *testing.T, s *sink, send string, account string) {
+func (h home) configure(t testing.TB, s *sink, send string, account string) {
 	t.Helper()
 	secret := filepath.Join(h.dir, "password")
 	text := fmt.Sprintf("[send]\nspool = %q\n%s\n[send.account.test]\nfrom = \"me@example.org\"\nhost = \"127.0.0.1\"\nport = %s\nca_file = %q\nuser = \"me\"\npassword_file = %q\n%s\n",
@@ -176,7 +176,7 @@ func (h home) configure(t *testing.T, s *sink, send string, account string) {
 const canary = "Subject: canary\nMessage-ID: <canary@example.org>\n\ncanary-body\n"
 
 // run runs the command within this process, with the canary as its input.
-func (h home) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+func (h home) run(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	input := filepath.Join(h.dir, "input")
 	if err := os.WriteFile(input, []byte(canary), 0o600); err != nil {
@@ -202,7 +202,7 @@ func (h home) run(t *testing.T, args ...string) (code int, stdout, stderr string
 }
 
 // must is run, for what has to succeed.
-func (h home) must(t *testing.T, args ...string) string {
+func (h home) must(t testing.TB, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := h.run(t, args...)
 	if code != 0 {

@@ -113,3 +113,25 @@ func TestChooseDelivery(t *testing.T) {
 		}
 	}
 }
+
+// A flush of many messages logs in once.
+func BenchmarkQueueFlush(b *testing.B) {
+	const many = 31
+	for b.Loop() {
+		b.StopTimer()
+		s := newSink(b, "PIPELINING", "REQUIRETLS")
+		h := newHome(b, s, "", "")
+		for range many {
+			h.must(b, "-odq", "bob@example.net")
+		}
+		b.StartTimer()
+		h.must(b, "-q")
+		b.StopTimer()
+		if heard := s.told(); strings.Count(heard, "AUTH") != 1 || len(s.taken()) != many {
+			b.Fatalf("the server heard %q", heard)
+		}
+		s.stop()
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N)/many, "ms/message")
+}

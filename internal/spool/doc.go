@@ -55,8 +55,8 @@
 //
 // Such a message is sent again, after half an hour at the earliest and with the same
 // Message-ID and envelope identifier, as RFC 5321 section 4.5.4.1 has it and other
-// queues do. A second copy can be seen and thrown away, by rtls-lda even without a
-// person, while one message too few is noticed by nobody. But a sender is told:
+// queues do. A second copy can be seen and thrown away, by rtls-lda if it is told to,
+// while one message too few is noticed by nobody. But a sender is told:
 // lists show the doubt, each such sending is logged, and after the fourth without an
 // answer the message is given up, so that no broken server is fed for days. With
 // InDoubt set to Hold, nothing is sent a second time until somebody says so.

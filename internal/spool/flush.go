@@ -33,8 +33,9 @@ type Failed struct {
 }
 
 // Report tells a sender of a message that is given up. It is called until it
-// returns nil: more than once if the process ends then and there. It is not called
-// for messages with a null reverse-path, nor for files that are no messages.
+// returns nil, once an hour and for five days: more than once also if the process
+// ends then and there. It is not called for messages with a null reverse-path, nor
+// for files that are no messages.
 type Report func(ctx context.Context, f Failed) error
 
 // Flusher sends what is due. Its fields other than Spool and Transport can be zero.
@@ -190,6 +191,9 @@ func (p *pass) handle(ctx context.Context, e *entry) error {
 	switch {
 	case st.Sent:
 		return p.sent(e)
+	case st.Failed && !st.due(p.s.now()): // it waits to be reported
+		p.Waiting++
+		return nil
 	case st.Failed:
 		return p.giveUp(ctx, e, st)
 	case st.Held:
@@ -204,7 +208,7 @@ func (p *pass) handle(ctx context.Context, e *entry) error {
 		p.Log.Warn("held, it may have been sent", "id", e.id)
 		return p.s.writeState(e.id, st)
 	case st.Doubts >= maxDoubts: // it was killed each time
-		st.Failed = true
+		st.Failed, st.Next = true, time.Time{}
 		st.Reason = fmt.Sprintf("given up: sent %d times and never answered, so it may have arrived", st.Doubts)
 		if err := p.s.writeState(e.id, st); err != nil {
 			return err
@@ -352,10 +356,16 @@ func (p *pass) giveUp(ctx context.Context, e *entry, st *State) error {
 			Record: *e.record, Status: st.Status, Reason: st.Reason,
 			InDoubt: st.Doubts > 0, Content: &content{e: e},
 		})
-		if err != nil {
-			return fmt.Errorf("report that it is given up: %w", err)
+		if err != nil && p.s.now().Sub(st.Last) < lifetime {
+			st.Next = p.s.now().Add(reportWait)
+			p.Log.Error("not reported", "id", e.id, "err", err)
+			p.Deferred++
+			return p.s.writeState(e.id, st)
 		}
-		st.Reported = true
+		if st.Reported = err == nil; err != nil {
+			p.Log.Error("never reported", "id", e.id, "err", err)
+		}
+		st.Next = time.Time{}
 		if err := p.s.writeState(e.id, st); err != nil {
 			return err
 		}

@@ -295,7 +295,8 @@ func TestJitterAndClock(t *testing.T) {
 // What fails for good is kept, and reported until that succeeds. Nobody is told of
 // a message without a sender.
 func TestPermanent(t *testing.T) {
-	s := newSpool(t, Config{})
+	c := newClock()
+	s := newSpool(t, Config{Now: c.Now})
 	id := s.put(t, letter())
 	null := letter()
 	null.From = ""
@@ -307,10 +308,14 @@ func TestPermanent(t *testing.T) {
 		}
 		return nil
 	}}
-	if r := flush(t, f); r.Failed != 1 || r.Err == nil || reports != 1 {
+	if r := flush(t, f); r.Failed != 1 || r.Deferred != 1 || reports != 1 {
 		t.Errorf("%+v, %d reports", r, reports)
 	}
 	f.Transport = &server{} // which would take it: but it is given up
+	if r := flush(t, f); r.Waiting != 1 || r.Sent != 0 || reports != 1 {
+		t.Errorf("%+v, %d reports", r, reports)
+	}
+	c.add(reportWait)
 	if r := flush(t, f); r.Failed != 1 || r.Sent != 0 || reports != 2 {
 		t.Errorf("%+v, %d reports", r, reports)
 	}

@@ -16,6 +16,7 @@ const (
 	maxDoubts   = 4 // sendings without an answer
 	lifetime    = 5 * 24 * time.Hour
 	maxWaitJit  = maxWait * 5 / 4
+	reportWait  = time.Hour
 	orphanAfter = time.Hour
 )
 
@@ -92,6 +93,9 @@ func (s *Spool) after(before *State, r *Record, why *Failure, marked bool) *Stat
 	case st.Doubts >= maxDoubts:
 		st.Failed = true
 		st.Reason = clip(fmt.Sprintf("given up: sent %d times and never answered, so it may have arrived: %s", st.Doubts, st.Reason))
+	}
+	if st.Failed {
+		st.Next = time.Time{}
 	}
 	return &st
 }
