@@ -34,9 +34,8 @@ func init() {
 	}
 }
 
-// process runs the real command, under strace if there are options for it. Killed
-// says that it was.
-func (h home) process(t *testing.T, trace []string, args ...string) (code int, killed bool, stderr string) {
+// command is the real command, under strace if there are options for it.
+func (h home) command(t *testing.T, trace []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -53,16 +52,23 @@ func (h home) process(t *testing.T, trace []string, args ...string) (code int, k
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), lockEnv+"=1", "GORACE=atexit_sleep_ms=0", "HOME="+h.dir)
 	cmd.Stdin = strings.NewReader(canary)
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	err = cmd.Run()
+	cmd.Stderr = &strings.Builder{}
+	return cmd
+}
+
+// process runs the command. Killed says that it was.
+func (h home) process(t *testing.T, trace []string, args ...string) (code int, killed bool, stderr string) {
+	t.Helper()
+	cmd := h.command(t, trace, args...)
+	err := cmd.Run()
+	errs, _ := cmd.Stderr.(*strings.Builder)
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		// strace ends as what it has traced ended.
 		status, _ := exit.Sys().(syscall.WaitStatus)
 		return exit.ExitCode(), status.Signaled() && status.Signal() == syscall.SIGKILL, errs.String()
 	}
 	if err != nil {
-		t.Fatalf("%q: %v; strace, from the package of that name, has to be allowed to trace", argv, err)
+		t.Fatalf("%q: %v; strace, from the package of that name, has to be allowed to trace", cmd.Args, err)
 	}
 	return 0, false, errs.String()
 }

@@ -28,6 +28,7 @@ type sink struct {
 	mu       sync.Mutex // guards what follows
 	offers   []string   // in the reply to EHLO
 	hangUp   bool       // in place of the reply to the final dot
+	ready    func()     // ahead of that reply
 	heard    bytes.Buffer
 	messages []string // that were taken, as they came
 }
@@ -101,7 +102,7 @@ func (s *sink) serve(conn *tls.Conn) {
 		line, err := in.ReadString('\n')
 		s.mu.Lock()
 		s.heard.WriteString(line)
-		offers, hangUp := s.offers, s.hangUp
+		offers, hangUp, ready := s.offers, s.hangUp, s.ready
 		s.mu.Unlock()
 		if err != nil {
 			return
@@ -123,6 +124,9 @@ func (s *sink) serve(conn *tls.Conn) {
 			fmt.Fprint(conn, "354 go\r\n")
 			if !s.data(in) || hangUp {
 				return
+			}
+			if ready != nil {
+				ready()
 			}
 		}
 		if _, err := io.WriteString(conn, reply); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -83,6 +84,48 @@ func TestQueueLostAnswer(t *testing.T) {
 			t.Errorf("%d copies: %q", len(got), got)
 		}
 		s.stop()
+	}
+}
+
+// A signal cuts off a caller's sending, who keeps the message; but a flush waits for
+// the answer to what it has sent.
+func TestQueueSignals(t *testing.T) {
+	for _, tc := range []struct {
+		before, args []string
+		code         int
+		left         string
+	}{
+		{nil, []string{"bob@example.net"}, 75, "Mail queue is empty\n"},
+		{[]string{"-odq", "bob@example.net"}, []string{"-q1s"}, 0, "Mail queue is empty\n"},
+	} {
+		s := newSink(t, "REQUIRETLS")
+		h := newHome(t, s, "", "")
+		if tc.before != nil {
+			h.must(t, tc.before...)
+		}
+		cmd := h.command(t, nil, append([]string{"--config", h.config()}, tc.args...)...)
+		started, ended := make(chan struct{}), make(chan struct{})
+		s.ready = func() { // the message is there, and has no answer yet
+			<-started
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			if tc.before == nil {
+				<-ended
+			}
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		close(started)
+		_ = cmd.Wait()
+		close(ended)
+		if code := cmd.ProcessState.ExitCode(); code != tc.code {
+			t.Errorf("%q: exit %d: %s", tc.args, code, cmd.Stderr)
+		}
+		if out := h.must(t, "-bp"); out != tc.left || len(s.taken()) != 1 {
+			t.Errorf("%q: %d copies, the queue is %s", tc.args, len(s.taken()), out)
+		}
 	}
 }
 

@@ -85,6 +85,9 @@ func Open(dir string, create bool, c Config) (*Spool, error) {
 	s.owner = info.Owner
 	door, err := s.c.FS.Stat(s.path("drop", ""))
 	s.drop = err == nil && door.Dir
+	if info.Mode&0o022 != 0 {
+		return nil, fmt.Errorf("open spool: others than its owner can write in %s: mode %04o", dir, info.Mode)
+	}
 	switch {
 	case s.Owned():
 		for _, name := range []string{"queue", "failed", "state"} {

@@ -180,6 +180,24 @@ func TestAddAndFlush(t *testing.T) {
 	}
 }
 
+// A directory in which others can put and replace files is no spool.
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for mode, good := range map[os.FileMode]bool{0o700: true, 0o711: true, 0o755: true, 0o770: false, 0o702: false} {
+		must(t, os.Chmod(dir, mode))
+		if _, err := Open(dir, true, Config{}); (err == nil) != good {
+			t.Errorf("mode %o: %v", mode, err)
+		}
+	}
+	if _, err := Open(filepath.Join(dir, "none"), false, Config{}); !errors.Is(err, ErrNone) {
+		t.Errorf("a spool that is not there: %v", err)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	if _, err := Open(filepath.Join(dir, "file"), true, Config{}); err == nil {
+		t.Error("a file is a spool")
+	}
+}
+
 // What cannot be said again as it was said is not accepted.
 func TestAddRefuses(t *testing.T) {
 	s := newSpool(t, Config{})
