@@ -268,5 +268,5 @@ func (s secretSource) save(t savedToken) {
 	}
 }
 
-// forget drops a token that was refused.
-func (s secretSource) forget() { _ = os.Remove(s.cache) }
+// forget drops a token that was refused, and says whether there was one in the cache.
+func (s secretSource) forget() bool { return os.Remove(s.cache) == nil }

@@ -52,6 +52,7 @@ func TestErrors(t *testing.T) {
 		{"in doubt", "[send]\nspool=\"~/q\"\nin_doubt=\"lose\"\n", `rtls.toml:3: in_doubt is "resend" or "hold"`},
 		{"no host in the second target", "[send.account.a]\nfrom=\"x\"\n[[send.account.a.target]]\nhost=\"h\"\n[[send.account.a.target]]\nport=1\n", `rtls.toml:5: account "a" has no submission server`},
 		{"unknown key of a target", "[send.account.a]\n[[send.account.a.target]]\nhost=\"h\"\n[[send.account.a.target]]\nhost=\"i\"\nhots=\"x\"\n", `rtls.toml:6: unknown key "send.account.a.target.hots"`},
+		{"keys without a host", "# x\n[send.account.a]\nuser=\"u\"\n[[send.account.a.target]]\nhost=\"h\"\n", `rtls.toml:2: account "a" has keys of a server and no host`},
 		{"host and srv", "[send.account.a]\nhost=\"h\"\nsrv=\"d\"\n", `rtls.toml:3: write host or srv`},
 		{"srv and port", "[send.account.a]\nsrv=\"d\"\nport=465\n", `rtls.toml:2: srv says what port and tls are`},
 		{"min_tls", "[send.account.a]\nhost=\"h\"\nmin_tls=\"1.1\"\n", `rtls.toml:3: min_tls is "1.2" or "1.3"`},

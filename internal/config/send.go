@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -136,6 +137,9 @@ func (f *File) checkAccount(a *Account) error {
 		if key, err := a.Target.check(a.Name); err != nil {
 			return f.errorf(append(at, key), "%w", err)
 		}
+	}
+	if a.Host == "" && a.SRV == "" && len(a.Targets) > 0 && !reflect.ValueOf(a.Target).IsZero() {
+		return f.errorf(at, "account %q has keys of a server and no host; each [[send.account.%s.target]] needs its own", a.Name, a.Name)
 	}
 	for i, t := range a.Targets {
 		if key, err := t.check(a.Name); err != nil {

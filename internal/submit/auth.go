@@ -21,8 +21,10 @@ type Login struct {
 	// Secret gets the password or token. It is asked only when the target has been
 	// verified, at most once a session. nil: the client certificate is all there is.
 	Secret func(context.Context) (string, error)
-	Token  bool   // Secret gets an OAuth token
-	Forget func() // called when the token was refused, so that Secret gets another next time; optional
+	Token  bool // Secret gets an OAuth token
+	// Forget is called when the token was refused. If it returns true, Secret may get
+	// another one now, and the login is tried once more. Optional.
+	Forget func() bool
 }
 
 func (l *Login) wanted() bool { return l.User != "" || l.Secret != nil || l.Mechanism != "" }
@@ -70,7 +72,7 @@ type exchange struct {
 	initial []byte
 	proved  func() bool // the server has proved itself; nil: it need not
 	oneTrip bool        // the mechanism is over with the reply to AUTH
-	forget  func()
+	forget  func() bool
 }
 
 // maxCommand is the longest command with an initial response (RFC 4954 section 4,
@@ -198,10 +200,9 @@ func (x *exchange) finish(r Reply) error {
 	case r.Code/100 == 3:
 		return cli.Errorf(cli.NoPerm, "authentication: the server's challenge makes no sense")
 	case !r.positive():
-		if x.forget != nil && r.Code/100 == 5 {
-			x.forget()
-		}
-		return refused(stageAuth, "authentication as "+x.user, r)
+		err := refused(stageAuth, "authentication as "+x.user, r)
+		err.again = x.forget != nil && r.Code/100 == 5 && x.forget()
+		return err
 	case x.proved != nil && !x.proved():
 		return cli.Errorf(cli.NoPerm, "authentication: the server has not proved that it knows the password")
 	}

@@ -231,7 +231,7 @@ func TestTokens(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			target := serveLater(t, tc.steps)
-			target.Login = Login{User: "alice", Token: true, Forget: func() { forgotten++ }, Secret: func(context.Context) (string, error) { return tc.token, nil }}
+			target.Login = Login{User: "alice", Token: true, Forget: func() bool { forgotten++; return false }, Secret: func(context.Context) (string, error) { return tc.token, nil }}
 			var trace []string
 			o := client
 			o.Trace = func(line string) { trace = append(trace, line) }
@@ -344,4 +344,26 @@ func leafOf(t *testing.T, cert *tls.Certificate) *x509.Certificate {
 		t.Fatal(err)
 	}
 	return own
+}
+
+// A token that was kept and is refused is replaced, once.
+func TestTokenAgain(t *testing.T) {
+	encode := func(token string) string {
+		return "AUTH XOAUTH2 " + base64.StdEncoding.EncodeToString([]byte("user=alice\x01auth=Bearer "+token+"\x01\x01")) + "\r\n"
+	}
+	bad := func(token string) []step {
+		return []step{withAuth("XOAUTH2"), {encode(token), "535 5.7.8 no\r\n"}, goodbye, theEnd}
+	}
+	good := []step{withAuth("XOAUTH2"), {encode("t2"), "235 ok\r\n"}, {mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, {data + "QUIT\r\n", "250 taken\r\n221 bye\r\n"}, theEnd}
+	for code, dialogues := range map[int][][]step{0: {bad("t1"), good}, cli.NoPerm: {bad("t1"), bad("t2")}} {
+		target := serveDialogues(t, dialogues...)
+		n := 0
+		target.Login = Login{User: "alice", Token: true, Forget: func() bool { return true }, Secret: func(context.Context) (string, error) {
+			n++
+			return fmt.Sprintf("t%d", n), nil
+		}}
+		if _, err := Send(t.Context(), target, message(), client); cli.ExitCode(err) != code || n != 2 {
+			t.Errorf("%v after %d tokens, want %d", err, n, code)
+		}
+	}
 }

@@ -96,24 +96,31 @@ func (c *Session) expand(ctx context.Context) (targets []*Target, refused []*Err
 }
 
 // try sends over one target. A connection that was kept may have been closed by the
-// server meanwhile; that says nothing about the target, and a new one is made.
+// server meanwhile; that says nothing about the target, and a new one is made. So it
+// is, once, where a login failed that may do better with another token.
 func (c *Session) try(ctx context.Context, t *Target, m *Mail, last bool) (*Receipt, error) {
+	reused := c.open[t] != nil
+	receipt, err := c.over(ctx, t, m, last)
+	e, failed := errors.AsType[*Error](err)
+	if !failed || ctx.Err() != nil || !e.again && !(reused && e.lost) {
+		return receipt, err
+	}
 	if s := c.open[t]; s != nil {
-		receipt, err := c.over(ctx, s, m, last)
-		if e, ok := errors.AsType[*Error](err); !ok || !e.lost || ctx.Err() != nil {
-			return receipt, err
-		}
 		c.leave(s)
 	}
-	s, err := open(ctx, t, c.o)
-	if err != nil {
-		return nil, err
-	}
-	c.open[t] = s
-	return c.over(ctx, s, m, last)
+	return c.over(ctx, t, m, last)
 }
 
-func (c *Session) over(ctx context.Context, s *session, m *Mail, last bool) (*Receipt, error) {
+// over sends over the connection to a target, or over a new one.
+func (c *Session) over(ctx context.Context, t *Target, m *Mail, last bool) (*Receipt, error) {
+	s := c.open[t]
+	if s == nil {
+		var err error
+		if s, err = open(ctx, t, c.o); err != nil {
+			return nil, err
+		}
+		c.open[t] = s
+	}
 	receipt, err := s.send(ctx, m, last)
 	if s.dead {
 		c.leave(s)

@@ -117,6 +117,7 @@ func enhancedStatus(code int, text string) string {
 type refusal struct {
 	reply   Reply
 	err     *cli.Error
+	again   bool // a login that may go better with another secret
 	verdict bool // on the message or a recipient; another target would say the same
 }
 

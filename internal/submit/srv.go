@@ -16,6 +16,10 @@ var services = []struct {
 	startTLS bool
 }{{"submissions", false}, {"submission", true}}
 
+// maxHosts is how many hosts of a domain are tried. Whoever writes its DNS decides how
+// long a message is under way, but not for ever.
+const maxHosts = 16
+
 // expand replaces a target that is a domain by the hosts that the domain's SRV
 // records name, in the order in which they are to be tried. A host that may not be
 // trusted comes as an error in its place.
@@ -53,7 +57,7 @@ func (t *Target) expand(ctx context.Context, o *Options) ([]*Target, []*Error) {
 	if len(targets) == 0 && len(refused) == 0 {
 		return nil, fail(cli.Errorf(cli.NoHost, "the domain has no SRV records of a submission server").WithStatus("5.4.4"))
 	}
-	return targets, refused
+	return targets[:min(len(targets), maxHosts)], refused[:min(len(refused), maxHosts)]
 }
 
 // at is the target with a host of its domain. The certificate has to be for the host.

@@ -142,6 +142,7 @@ type Error struct {
 
 	err         *cli.Error
 	verdict     bool // the message is at fault, not the target
+	again       bool // the login may go better at once, with another secret
 	unreachable bool // it was about the target, and may be over soon
 	lost        bool // the connection broke before all of the message had left
 }
@@ -159,12 +160,7 @@ func (e *Error) Temporary() bool { return e.err.Code == cli.TempFail }
 //
 // When the context ends, the connection is cut, at any point.
 func Send(ctx context.Context, t *Target, m *Mail, o Options) (*Receipt, error) {
-	s, err := open(ctx, t, o)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	return s.send(ctx, m, true)
+	return NewSession([]*Target{t}, o).SendLast(ctx, m)
 }
 
 // fail gives an error of the session its outer form.
@@ -172,7 +168,7 @@ func (s *session) fail(ctx context.Context, err error) *Error {
 	out := &Error{Target: s.target.addr(), MaybeSent: s.dotSent}
 	if r, ok := errors.AsType[*refusal](err); ok {
 		out.Reply = r.reply
-		out.verdict = r.verdict
+		out.verdict, out.again = r.verdict, r.again
 		out.MaybeSent = false
 	}
 	if _, ok := errors.AsType[*unreadable](err); ok {
