@@ -34,6 +34,7 @@ setup:
 # Longer than a test that everybody runs may be.
 soak:
 	RTLS_TEST_CONCURRENT=60s RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run "TestConcurrentMailbox|FaultWalk|CrashWalk" -v ./store
+	RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run TestQueueKills -v ./cmd/rtls-send
 
 # BENCH_DIR=DIR measures on another file system.
 bench-store:
