@@ -23,10 +23,12 @@ vet:
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
-	getmail6 fetchmail dovecot-core dovecot-sieve procmail maildrop
+	getmail6 fetchmail dovecot-core dovecot-sieve procmail maildrop \
+	git git-email libmailtools-perl s-nail bsd-mailx php-cli
 
-# These conflict with Postfix; they are unpacked below .peers and run from there.
-PEERS_UNPACKED = exim4-daemon-light opensmtpd
+# These conflict with Postfix, or would change the machine; they are unpacked below
+# .peers and run from there.
+PEERS_UNPACKED = exim4-daemon-light opensmtpd cron logwatch sudo
 
 setup:
 	@./internal/e2e/setup.sh $(PEERS) --unpack $(PEERS_UNPACKED)
