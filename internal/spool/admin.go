@@ -146,6 +146,9 @@ func (s *Spool) Hold(id string) error {
 		if e.place == "failed" {
 			return errors.New("it is given up, so it is not sent anyway")
 		}
+		if e.lost {
+			return nil // it is held as it is
+		}
 		st.Held = true
 		return s.writeState(id, st)
 	})
@@ -157,7 +160,7 @@ func (s *Spool) Release(id string) error {
 		if !st.Held {
 			return errors.New("it is not held")
 		}
-		if st.Doubts > 0 {
+		if st.Doubts > 0 || e.lost {
 			return ErrInDoubt
 		}
 		st.Held = false

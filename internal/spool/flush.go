@@ -112,32 +112,6 @@ func (p *pass) trouble(id string, err error) {
 	}
 }
 
-// takeOver moves what was dropped into the queue: Q3 to Q4.
-func (p *pass) takeOver() {
-	if !p.s.drop {
-		return
-	}
-	ids, err := p.s.names("drop")
-	if err != nil {
-		p.trouble("drop", err)
-		return
-	}
-	for _, id := range ids {
-		e, err := p.s.claim("drop", id)
-		if d, bad := errors.AsType[*Damage](err); bad {
-			p.Log.Error("not a message", "id", id, "err", d) // a directory or a pipe: nothing of ours
-			continue
-		}
-		if err == nil {
-			err = e.move("queue")
-			e.close()
-		}
-		if err != nil {
-			p.trouble(id, err)
-		}
-	}
-}
-
 // one does what there is to do for one message.
 func (p *pass) one(ctx context.Context, id string) {
 	e, err := p.s.claim("queue", id)
@@ -219,29 +193,6 @@ func (p *pass) handle(ctx context.Context, e *entry) error {
 		return err
 	}
 	return p.attempt(ctx, e, st)
-}
-
-// closeDoor removes the name in drop/ of a message that is in the queue. Both can
-// be there only behind a crash, on a file system that renames in two steps.
-func (s *Spool) closeDoor(e *entry) error {
-	if !s.drop || e.info.Links == 1 {
-		return nil
-	}
-	door := s.path("drop", e.id)
-	info, err := s.c.FS.Stat(door)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Inode != e.info.Inode {
-		return nil
-	}
-	if err == nil {
-		err = s.c.FS.Remove(door)
-	}
-	if err == nil {
-		err = s.c.FS.SyncDir(s.path("drop", ""))
-	}
-	if err == nil {
-		e.info, err = e.f.Info()
-	}
-	return err
 }
 
 // content gives out the text of an entry, once, and calls before ahead of its last
@@ -376,38 +327,4 @@ func (p *pass) giveUp(ctx context.Context, e *entry, st *State) error {
 	p.Failed++
 	p.Log.Error("given up", "id", e.id, "from", e.record.From, "rcpt", e.record.To, "status", st.Status, "err", st.Reason)
 	return nil
-}
-
-// sweep removes states without a message, and what a killed process left. Nothing
-// depends on it.
-func (s *Spool) sweep() {
-	for _, place := range []string{"state", "queue", "drop"} {
-		if place == "drop" && !s.drop {
-			continue
-		}
-		names, err := s.c.FS.Names(s.path(place, ""))
-		if err != nil {
-			return
-		}
-		for _, name := range names {
-			if place != "state" && (len(name) != idLen+1 || name[0] != '.' || !ValidID(name[1:])) {
-				continue
-			}
-			info, err := s.c.FS.Stat(s.path(place, name))
-			if err != nil || !info.Regular || s.now().Unix()-info.ModTimeSecond < int64(orphanAfter/time.Second) {
-				continue
-			}
-			// In this order none is missed that moves meanwhile.
-			if place == "state" && (s.exists("failed", name) || s.exists("queue", name) || s.exists("failed", name)) {
-				continue
-			}
-			_ = s.c.FS.Remove(s.path(place, name))
-		}
-	}
-}
-
-// exists says whether a message may be there.
-func (s *Spool) exists(place, name string) bool {
-	_, err := s.c.FS.Stat(s.path(place, name))
-	return !errors.Is(err, fs.ErrNotExist)
 }

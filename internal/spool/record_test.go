@@ -184,8 +184,11 @@ func TestDamagedState(t *testing.T) {
 	if r := flush(t, &Flusher{Spool: s, Transport: to}); r.Held != 1 || to.tries != 0 || statusOf(t, s, id) != "held" {
 		t.Errorf("%+v, %d attempts", r, to.tries)
 	}
-	if err := s.Retry(id, false); !errors.Is(err, ErrInDoubt) {
-		t.Errorf("retry: %v", err)
+	must(t, s.Hold(id)) // which must not make it look well
+	for verb, err := range map[string]error{"retry": s.Retry(id, false), "release": s.Release(id)} {
+		if !errors.Is(err, ErrInDoubt) {
+			t.Errorf("%s: %v", verb, err)
+		}
 	}
 	must(t, s.Retry(id, true))
 	if r := flush(t, &Flusher{Spool: s, Transport: to}); r.Sent != 1 {
