@@ -73,7 +73,7 @@ func reportOf(f *submit.Finding) report {
 		r.TLS, r.Cipher, r.Expires = tls.VersionName(f.TLSVersion), tls.CipherSuiteName(f.Cipher), &f.Expires
 	}
 	if e, ok := errors.AsType[*cli.Error](errorOf(f)); ok {
-		r.Error, r.Status = e.Err.Error(), e.Status
+		r.Error, r.Status = strings.TrimPrefix(e.Err.Error(), f.Target+": "), e.Status
 	}
 	return r
 }
