@@ -16,6 +16,7 @@ import (
 	"rtls/internal/cli"
 	"rtls/internal/compose"
 	"rtls/internal/requiretls"
+	"rtls/internal/submit"
 )
 
 // maxSMTPLine bounds a line on standard input. Lines of a message are longer than
@@ -34,7 +35,8 @@ func serveSMTP(ctx context.Context, env cli.Env, o *options, s *settings) error 
 		return err
 	}
 	conn := &stdioConn{r: env.Stdin, w: env.Stdout, closed: make(chan struct{})}
-	b := &stdioBackend{ctx: ctx, env: env, o: o, s: s}
+	b := &stdioBackend{ctx: ctx, env: env, o: o, s: s, sessions: make(map[string]*submit.Session)}
+	defer b.hangUp()
 	server := smtp.NewServer(b)
 	server.Domain = s.hostname
 	server.MaxLineLength = maxSMTPLine
@@ -134,6 +136,15 @@ type stdioBackend struct {
 	o    *options
 	s    *settings
 	busy sync.WaitGroup
+	// sessions with submission servers, by account. One command of the dialogue is
+	// over before the next begins, so there is one user at a time.
+	sessions map[string]*submit.Session
+}
+
+func (b *stdioBackend) hangUp() {
+	for _, session := range b.sessions {
+		session.Close()
+	}
 }
 
 func (b *stdioBackend) NewSession(*smtp.Conn) (smtp.Session, error) {
@@ -146,7 +157,6 @@ type stdioSession struct {
 	from string
 	to   []string
 	wish *requiretls.Wish
-	utf8 bool
 }
 
 func (t *stdioSession) Reset()        { *t = stdioSession{b: t.b} }
@@ -158,7 +168,7 @@ func (t *stdioSession) Mail(from string, o *smtp.MailOptions) error {
 	if err != nil {
 		return &smtp.SMTPError{Code: 501, EnhancedCode: smtp.EnhancedCode{5, 1, 7}, Message: cli.Printable(err.Error())}
 	}
-	t.from, t.utf8 = addr, o.UTF8
+	t.from = addr
 	if !o.RequireTLS {
 		return nil
 	}
@@ -193,7 +203,6 @@ func (t *stdioSession) Data(r io.Reader) error {
 	m, err := c.readFrom(r)
 	if err == nil {
 		defer m.Close()
-		m.UTF8 = m.UTF8 || t.utf8
 		err = c.dispatch(ctx, m)
 	}
 	return reply(err)
@@ -206,7 +215,7 @@ func (t *stdioSession) composing(to []string) *composing {
 	if t.wish != nil {
 		o.wish = t.wish
 	}
-	return &composing{env: t.b.env, o: &o, settings: t.b.s}
+	return &composing{env: t.b.env, o: &o, settings: t.b.s, sessions: t.b.sessions}
 }
 
 // reply puts an error into SMTP. Causes on this host, such as the configuration, are

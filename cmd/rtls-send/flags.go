@@ -181,8 +181,11 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	case o.msmtprc != "":
 		o.mode = modeImport
 	}
-	if o.mode == modeSMTP && (len(o.recipients) > 0 || o.fromHeader) {
-		return nil, usageError(errors.New("-bs takes recipients from the dialogue only"))
+	if o.mode == modeVerify && o.fromHeader { // the message says who they are
+		o.mode, o.pretend = modeSend, true
+	}
+	if o.mode == modeSMTP && (len(o.recipients) > 0 || o.fromHeader || o.pretend) {
+		return nil, usageError(errors.New("-bs takes neither recipients, which are said in the dialogue, nor -t or --pretend"))
 	}
 	if (o.mode == modeSend || o.mode == modeVerify) && len(o.recipients) == 0 && !o.fromHeader {
 		return nil, cli.Errorf(cli.Usage, "no recipients").

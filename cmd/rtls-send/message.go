@@ -13,6 +13,7 @@ import (
 	"rtls/internal/compose"
 	"rtls/internal/config"
 	"rtls/internal/requiretls"
+	"rtls/internal/submit"
 )
 
 // composing is what it takes to make a message of input, and what came of it.
@@ -21,6 +22,21 @@ type composing struct {
 	o        *options
 	settings *settings // of the account that the message has; at first the default's
 	why      string    // where the wish comes from, for people
+	// sessions are kept for further messages, by account; nil: there will be none.
+	sessions map[string]*submit.Session
+}
+
+// deliver sends a message by way of the first server that takes it.
+func (c *composing) deliver(ctx context.Context, m *submit.Mail, options submit.Options) (*submit.Receipt, error) {
+	if c.sessions == nil {
+		return c.settings.deliver(ctx, m, options)
+	}
+	session := c.sessions[c.settings.account.Name]
+	if session == nil {
+		session = submit.NewSession(c.settings.targets, options)
+		c.sessions[c.settings.account.Name] = session
+	}
+	return session.Send(ctx, m)
 }
 
 // options are those of the compose package.

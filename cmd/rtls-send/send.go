@@ -142,7 +142,7 @@ func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
 			return cli.Errorf(cli.Config, "%w", err)
 		}
 	}
-	err = submitNow(ctx, env, o, s, m)
+	err = c.submitNow(ctx, m)
 	if q != nil {
 		return q.settle(ctx, m, err)
 	}
@@ -150,7 +150,8 @@ func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
 }
 
 // submitNow sends the message while the caller waits.
-func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *compose.Message) error {
+func (c *composing) submitNow(ctx context.Context, m *compose.Message) error {
+	env, o, s := c.env, c.o, c.settings
 	var proof *receiptFile
 	if o.receipt != "" {
 		var err error
@@ -171,7 +172,7 @@ func submitNow(ctx context.Context, env cli.Env, o *options, s *settings, m *com
 		UTF8:      m.UTF8,
 		MessageID: m.MessageID,
 	}
-	receipt, err := s.deliver(ctx, mail, submitOptions(env, o, s))
+	receipt, err := c.deliver(ctx, mail, submitOptions(env, o, s))
 	if err != nil {
 		return err
 	}

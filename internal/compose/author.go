@@ -36,6 +36,9 @@ func (m *Message) authorship(fields []field, o Options) ([]field, error) {
 	if name != "" {
 		value = name + " <" + address + ">"
 	}
+	if again, err := ParseList(value); err != nil || len(again) != 1 || again[0] != address {
+		value = address // it was no name, but the start of a group or worse
+	}
 	fields[at].raw = []byte(fields[at].name + ": " + value + "\r\n")
 	if !o.Force || bare {
 		return fields, nil

@@ -86,6 +86,7 @@ func TestAuthorship(t *testing.T) {
 		{"From: root (Cron Daemon)\n", "From: Cron Daemon <me@example.org>\r\n", false},
 		{"From: \"Cron, D.\" <root>\n", "From: \"Cron, D.\" <me@example.org>\r\n", false},
 		{"From: root\n", "From: me@example.org\r\n", false},
+		{"From: Group: Name <root>;\n", "From: me@example.org\r\n", false},
 		{"From: a@example.com\n", "From: a@example.com\r\n", false},
 		{"From: a@example.com, root\n", "From: a@example.com, root\r\n", false},
 		{"From: A <a@example.com>\nSender: b@example.com\n", "From: A <me@example.org>\r\nReply-To: A <a@example.com>\r\n", true},

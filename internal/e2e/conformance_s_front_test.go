@@ -72,6 +72,29 @@ func s39(t *testing.T, p *pki) {
 	}
 }
 
+// TestSMTPOneLogin: the messages of one -bs session share a connection and a login,
+// also where one of them is refused.
+func TestSMTPOneLogin(t *testing.T) {
+	p := newPKI(t)
+	f := &fakesub{script: func(line string, _ bool) string {
+		if strings.HasPrefix(line, "RCPT TO:<nobody@") {
+			return "550 5.1.1 nobody"
+		}
+		return ""
+	}}
+	f.start(t, p)
+	var dialogue strings.Builder
+	dialogue.WriteString("EHLO c\r\n")
+	for _, to := range []string{"b@example.net", "nobody@example.net", "c@example.net"} {
+		dialogue.WriteString("MAIL FROM:<sender@example.org>\r\nRCPT TO:<" + to + ">\r\nDATA\r\nSubject: canary\r\n\r\nx\r\n.\r\n")
+	}
+	r := f.send(t, p, dialogue.String()+"QUIT\r\n", "-bs")
+	f.stop()
+	if r.code != 0 || len(f.messages) != 2 || len(f.commands("AUTH")) != 1 || len(f.commands("MAIL")) != 3 || !strings.Contains(r.stdout, "\r\n550 5.1.1 ") {
+		t.Errorf("exit %d: %q, the server heard %q", r.code, r.stdout, f.lines())
+	}
+}
+
 // checkWish looks at parameter and header.
 func checkWish(t *testing.T, m submitted, want string) {
 	t.Helper()
