@@ -30,8 +30,15 @@ PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
 # .peers and run from there.
 PEERS_UNPACKED = exim4-daemon-light opensmtpd cron logwatch sudo
 
+# A server with REQUIRETLS by others. It needs Node.js; its tests are skipped without.
+PEERS_NPM = smtp-server@3.21.6
+
 setup:
 	@./internal/e2e/setup.sh $(PEERS) --unpack $(PEERS_UNPACKED)
+	@if command -v npm >/dev/null && [ ! -e .peers/smtp-server/node_modules ]; then \
+		mkdir -p .peers/smtp-server && \
+		npm install --silent --no-audit --no-fund --ignore-scripts --prefix .peers/smtp-server $(PEERS_NPM) >/dev/null; \
+	fi
 
 # Longer than a test that everybody runs may be.
 soak:
