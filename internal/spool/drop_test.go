@@ -122,6 +122,8 @@ func TestDrop(t *testing.T) {
 	if out := as(t, mallory, id+":"+dir); out != "" {
 		t.Errorf("mallory can: %s", out)
 	}
+	linked := as(t, alice, "add:"+dir)
+	must(t, os.Link(filepath.Join(drop, linked), filepath.Join(base, "other")))
 	chosen := as(t, alice, "choose:"+dir)
 	root := as(t, 0, "add:"+dir) // who is a stranger here, too
 	out := as(t, owner, "flush:"+dir)
@@ -129,8 +131,10 @@ func TestDrop(t *testing.T) {
 	if out != want {
 		t.Errorf("the flusher says %q, want %q", out, want)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "failed", chosen)); err != nil {
-		t.Errorf("a server of one's own: %v", err)
+	for what, id := range map[string]string{"a server of one's own": chosen, "two names": linked} {
+		if _, err := os.Stat(filepath.Join(dir, "failed", id)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 	if names, err := os.ReadDir(drop); err != nil || len(names) > 0 {
 		t.Errorf("left: %v, %v", names, err)

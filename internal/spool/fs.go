@@ -68,7 +68,9 @@ type Info struct {
 }
 
 // OS is the operating system's file system.
-type OS struct{}
+type OS struct {
+	named bool // as if it knew no files without a name
+}
 
 var _ FS = OS{}
 
@@ -100,9 +102,12 @@ type draft struct {
 	path string // of the hidden name; empty: it has none
 }
 
-func (OS) Create(dir, name string, mode os.FileMode) (Draft, error) {
+func (o OS) Create(dir, name string, mode os.FileMode) (Draft, error) {
 	d := &draft{}
 	f, err := open(dir, unix.O_TMPFILE|unix.O_WRONLY, mode)
+	if o.named && err == nil {
+		err = errors.Join(f.Close(), unix.EOPNOTSUPP)
+	}
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EINVAL) {
 		d.path = filepath.Join(dir, "."+name)
 		f, err = open(d.path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, mode)
@@ -122,7 +127,12 @@ func (d *draft) Finish() error               { return d.f.Sync() }
 
 func (d *draft) Link(name string) error {
 	if d.path != "" {
-		return os.Link(d.path, name)
+		// Not a link: for a moment the file would have two names.
+		err := OS{}.Rename(d.path, name)
+		if err == nil {
+			d.path = ""
+		}
+		return err
 	}
 	from := fmt.Sprintf("/proc/self/fd/%d", d.f.Fd())
 	if err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW); err != nil {

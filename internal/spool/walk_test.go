@@ -57,6 +57,7 @@ type walk struct {
 	leastOK, mostFail int // when it returned nil; when it returned an error
 	doubtful          int // and more than most where the message looked in doubt
 	failed            bool
+	named             bool // on a file system without nameless files
 }
 
 func add(s *Spool) error {
@@ -73,6 +74,8 @@ func flushOnce(w *world, s *Spool) error {
 
 var walks = []walk{
 	{name: "add", run: func(_ *world, s *Spool) error { return add(s) }, most: 1, leastOK: 1, mostFail: 0},
+	{name: "add, named", run: func(_ *world, s *Spool) error { return add(s) }, most: 1, leastOK: 1, mostFail: 0, named: true},
+	{name: "drop, named", run: func(_ *world, s *Spool) error { return add(stranger(s)) }, most: 1, leastOK: 1, mostFail: 0, named: true},
 	{name: "add in doubt", run: func(_ *world, s *Spool) error {
 		_, err := s.Add(letter(), strings.NewReader(text), unanswered)
 		return err
@@ -178,7 +181,7 @@ func TestWalks(t *testing.T) {
 						must(t, err)
 						op.before(t, w, s)
 					}
-					broken := &faultFS{under: OS{}, grave: w.grave, broken: n, err: fault}
+					broken := &faultFS{under: OS{named: op.named}, grave: w.grave, broken: n, err: fault}
 					s, err := w.open(broken)
 					if err == nil {
 						err = op.run(w, s)
