@@ -155,3 +155,18 @@ func TestTokenCache(t *testing.T) {
 		}
 	}
 }
+
+// A file for other programs, too: whatever is in it, no host but the one that is
+// written gets a password, and none gets that of the default entry.
+func FuzzNetrc(f *testing.F) {
+	f.Add("machine h login u password p\n")
+	f.Add("default login u password p\nmacdef x\nmachine h\n\n# c\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if password, ok := findNetrc(text, "h", "u"); ok && (!strings.Contains(text, password) || !strings.Contains(strings.ToLower(text), "machine") || password == "") {
+			t.Errorf("%q from %q", password, text)
+		}
+		if password, ok := findNetrc(text, "", "u"); ok {
+			t.Errorf("%q for no host from %q", password, text)
+		}
+	})
+}

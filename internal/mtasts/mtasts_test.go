@@ -111,3 +111,22 @@ func serve(t *testing.T, ca *testpki.CA, name, answer string) func(context.Conte
 		return new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
 	}
 }
+
+// A policy comes from the net. What is taken for one is complete.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{good, "", "version: STSv1\nmode: none\nmax_age: 0", "mx:\nmx: *.\nversion:STSv1\nmode:testing\nmax_age:1\n"} {
+		f.Add(s, "mail.example.org")
+	}
+	f.Fuzz(func(t *testing.T, text, host string) {
+		p, err := Parse(text)
+		if err != nil {
+			return
+		}
+		if p.Mode != "enforce" && p.Mode != "testing" && p.Mode != "none" || p.Mode != "none" && len(p.MX) == 0 || p.MaxAge < 0 {
+			t.Errorf("%q: %+v", text, p)
+		}
+		if p.Lists(host) && len(p.MX) == 0 {
+			t.Errorf("%q is listed by nothing", host)
+		}
+	})
+}
