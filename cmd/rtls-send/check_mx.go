@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -61,6 +62,7 @@ type mxChecker struct {
 	resolver *resolve.Client
 	options  submit.Options
 	port     int
+	trust    func(name string) (*tls.Config, error) // verifies a server of a name
 }
 
 // checkExchangers is --check --mx. It needs no account.
@@ -73,7 +75,7 @@ func checkExchangers(ctx context.Context, env cli.Env, o *options) error {
 	if err := s.names(file.Hostname); err != nil {
 		return err
 	}
-	c := &mxChecker{port: o.port}
+	c := &mxChecker{port: o.port, trust: func(name string) (*tls.Config, error) { return tlsconf.Client("", name) }}
 	if c.port == 0 {
 		c.port = 25
 	}
@@ -153,7 +155,7 @@ func (c *mxChecker) domain(ctx context.Context, domain string) exchangers {
 
 // policy gets the domain's MTA-STS policy, or nil.
 func (c *mxChecker) policy(ctx context.Context, e *exchangers) *mtasts.Policy {
-	config, err := tlsconf.Client("", "")
+	config, err := c.trust("")
 	if err != nil {
 		e.STSError = err.Error()
 		return nil
@@ -180,7 +182,7 @@ func (c *mxChecker) policy(ctx context.Context, e *exchangers) *mtasts.Policy {
 // host looks at one mail exchanger. Its name has to be genuine, by DNSSEC or by a
 // policy that is enforced, and the server verified and able.
 func (c *mxChecker) host(ctx context.Context, e *exchangers, name string, policy *mtasts.Policy) exchange {
-	config, err := tlsconf.Client("", name)
+	config, err := c.trust(name)
 	if err != nil {
 		return exchange{report: report{Target: name, Error: err.Error()}}
 	}

@@ -3,16 +3,26 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
 	"rtls/internal/cli"
 	"rtls/internal/config"
+	"rtls/internal/resolve"
+	"rtls/internal/submit"
+	"rtls/internal/testdns"
+	"rtls/internal/testpki"
 )
 
 func TestEncrypted(t *testing.T) {
@@ -152,6 +162,82 @@ func TestTokenCache(t *testing.T) {
 		s.server.TokenCommand = argv
 		if got, err := s.token(context.Background()); cli.ExitCode(err) != cli.Config {
 			t.Errorf("%q: %q, %v", argv, got, err)
+		}
+	}
+}
+
+// A domain without DNSSEC can say by MTA-STS which mail exchangers are its own.
+func TestCheckMTASTS(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := testpki.Leaf{Names: []string{"mta-sts.sts.example", "mx.sts.example", "other.sts.example"}}
+	cert, err := ca.TLS(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{cert}}
+	var mode atomic.Value
+	web, err := tls.Listen("tcp", "127.0.0.1:0", conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	wait.Go(func() { // ended by the cleanup
+		for {
+			conn, err := web.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := conn.Read(make([]byte, 1000)); err == nil {
+				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n\r\nversion: STSv1\nmode: %s\nmx: mx.sts.example\nmax_age: 86400\n", mode.Load())
+			}
+			conn.Close()
+		}
+	})
+	t.Cleanup(func() { web.Close(); wait.Wait() })
+	mail, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailbox{}, nil }))
+	server.Domain, server.TLSConfig, server.EnableREQUIRETLS, server.ErrorLog = "localhost", conf, true, quiet{}
+	wait.Go(func() { _ = server.Serve(mail) })
+	t.Cleanup(func() { server.Close() })
+
+	dns := testdns.New(t)
+	dns.Add(t, "sts.example. 60 IN MX 10 mx.sts.example.")
+	dns.Add(t, "sts.example. 60 IN MX 20 other.sts.example.")
+	dns.Add(t, `_mta-sts.sts.example. 60 IN TXT "v=STSv1; id=7"`)
+	client, err := resolve.New(dns.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &mxChecker{resolver: client, port: 25, trust: func(name string) (*tls.Config, error) {
+		return &tls.Config{RootCAs: ca.Pool(), ServerName: name}, nil
+	}}
+	c.options = submit.Options{Resolver: client, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		to := mail.Addr().String()
+		if strings.HasSuffix(addr, ":443") {
+			to = web.Addr().String()
+		}
+		return new(net.Dialer).DialContext(ctx, network, to)
+	}}
+	for _, tc := range []struct {
+		mode  string
+		takes bool
+	}{{"enforce", true}, {"testing", false}} {
+		mode.Store(tc.mode)
+		e := c.domain(t.Context(), "sts.example")
+		if e.Proven || e.Mode != tc.mode || e.PolicyID != "7" || len(e.Hosts) != 2 {
+			t.Fatalf("%+v", e)
+		}
+		if h := e.Hosts[0]; !h.Listed || h.Takes != tc.takes || !h.RequireTLS || h.Verified != "authority" {
+			t.Errorf("%s: %+v", tc.mode, h)
+		}
+		if h := e.Hosts[1]; h.Listed || h.Takes || !h.RequireTLS {
+			t.Errorf("%s: %+v", tc.mode, h)
 		}
 	}
 }
