@@ -144,7 +144,7 @@ func (q *queue) add(m *compose.Message, why *spool.Failure) (string, error) {
 // kept. Who was interrupted wants it to end, and still has the message.
 func (q *queue) settle(ctx context.Context, m *compose.Message, err error) error {
 	if err == nil {
-		if !q.spool.Empty() {
+		if q.spool.Due() {
 			q.behind("-q") // the server is there, so the others may go too
 		}
 		return nil
@@ -196,6 +196,6 @@ func (q *queue) behind(flag string) {
 	}
 	cmd := &exec.Cmd{Path: self, Args: args, Dir: "/", SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
 	if cmd.Start() == nil {
-		_ = cmd.Process.Release() // it is on its own
+		go func() { _ = cmd.Wait() }() // for -bs, which goes on; nobody needs to know how it ended
 	}
 }

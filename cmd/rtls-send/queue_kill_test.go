@@ -123,6 +123,7 @@ type killWalk struct {
 	before []string // a command that is left alone
 	args   []string
 	lost   bool // the server never answers the final dot
+	gone   bool // the recipient does not exist
 }
 
 var killWalks = []killWalk{
@@ -130,6 +131,7 @@ var killWalks = []killWalk{
 	{name: "send now, unanswered", args: []string{"bob@example.net"}, lost: true},
 	{name: "flush", before: []string{"-odq", "bob@example.net"}, args: []string{"-q"}},
 	{name: "flush, unanswered", before: []string{"-odq", "bob@example.net"}, args: []string{"-q"}, lost: true},
+	{name: "give up", before: []string{"-odq", "nobody@example.net"}, args: []string{"-q"}, gone: true},
 }
 
 // all is what is in the queue, as programs see it.
@@ -155,10 +157,34 @@ func (w killWalk) start(t *testing.T) (*sink, home) {
 	return s, h
 }
 
+// checkGone makes sure that the message is kept and was reported, once, or twice if the
+// process was killed behind the report.
+func (w killWalk) checkGone(t *testing.T, s *sink, h home) {
+	t.Helper()
+	h.must(t, "-qRnobody")
+	if left := h.all(t); len(left) != 1 || left[0].Status != "failed" || left[0].Code != "5.1.1" {
+		t.Errorf("left: %+v", left)
+	}
+	s.stop()
+	reports := s.taken()
+	if len(reports) < 1 || len(reports) > 2 {
+		t.Errorf("%d reports", len(reports))
+	}
+	for _, text := range reports {
+		if !strings.Contains(text, "nobody@example.net") || strings.Contains(text, "canary-body") {
+			t.Errorf("the report is %q", text)
+		}
+	}
+}
+
 // check brings the queue to its end as a person would, and counts.
 func (w killWalk) check(t *testing.T, s *sink, h home, code int, killed bool) {
 	t.Helper()
 	s.set(false, "PIPELINING", "REQUIRETLS")
+	if w.gone {
+		w.checkGone(t, s, h)
+		return
+	}
 	doubt := false
 	for _, e := range h.all(t) {
 		if e.Status == "damaged" || e.Status == "failed" || e.RequireTLS != "yes" {

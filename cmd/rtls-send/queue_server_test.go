@@ -117,6 +117,10 @@ func (s *sink) serve(conn *tls.Conn) {
 			reply += "250 AUTH PLAIN\r\n"
 		case "AUTH":
 			reply = "235 2.7.0 welcome\r\n"
+		case "RCPT":
+			if strings.Contains(line, "<nobody@") {
+				reply = "550 5.1.1 who\r\n"
+			}
 		case "QUIT":
 			fmt.Fprint(conn, "221 bye\r\n")
 			return

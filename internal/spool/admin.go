@@ -62,17 +62,27 @@ func (s *Spool) List() ([]Item, error) {
 	return items, nil
 }
 
-// Empty says whether there is nothing to send: it looks at names only.
-func (s *Spool) Empty() bool {
-	for _, place := range []string{"queue", "drop"} {
-		if place == "drop" && !s.drop {
-			continue
-		}
-		if names, err := s.names(place); err != nil || len(names) > 0 {
-			return false
+// maxLook is how many messages Due looks at, the oldest.
+const maxLook = 100
+
+// Due says whether a flush would find something to send. It does not look far, and
+// says no if in trouble.
+func (s *Spool) Due() bool {
+	if s.drop {
+		if names, err := s.names("drop"); err == nil && len(names) > 0 {
+			return true
 		}
 	}
-	return true
+	ids, err := s.names("queue")
+	if err != nil {
+		return false
+	}
+	for _, id := range ids[:min(len(ids), maxLook)] {
+		if st, err := s.readState(id); err == nil && !st.Held && st.due(s.now()) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Spool) item(place, id string) (*Item, error) {

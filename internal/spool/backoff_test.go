@@ -194,6 +194,9 @@ func TestDoubtStays(t *testing.T) {
 	if item, err := s.Show(id, nil); err != nil || to.tries != 2 || item.State.Doubts != 1 || item.Status() != "in-doubt" {
 		t.Errorf("%+v, %v", item, err)
 	}
+	if s.Due() {
+		t.Error("due at once")
+	}
 	// A message that was in doubt when it was added, too.
 	id, err := s.Add(letter(), strings.NewReader(text), unanswered)
 	must(t, err)

@@ -151,9 +151,14 @@ func TestAddAndFlush(t *testing.T) {
 		r := letter()
 		r.Wish = wish
 		id := s.put(t, r)
-		if got := statusOf(t, s, id); got != "queued" {
-			t.Errorf("status %s", got)
+		if got := statusOf(t, s, id); got != "queued" || !s.Due() {
+			t.Errorf("status %s, due %v", got, s.Due())
 		}
+		must(t, s.Hold(id))
+		if s.Due() {
+			t.Error("it is held and due")
+		}
+		must(t, s.Release(id))
 		var shown bytes.Buffer
 		if _, err := s.Show(id, &shown); err != nil || shown.String() != text {
 			t.Errorf("shown %q, %v", shown.String(), err)
@@ -169,7 +174,7 @@ func TestAddAndFlush(t *testing.T) {
 			t.Fatalf("%d copies", len(to.got))
 		}
 		to.got[0].check(t, r)
-		if got := statusOf(t, s, id); got != "gone" || !s.Empty() {
+		if got := statusOf(t, s, id); got != "gone" || s.Due() {
 			t.Errorf("status %s", got)
 		}
 		for _, place := range []string{"queue", "state", "failed"} {
@@ -218,7 +223,7 @@ func TestAddRefuses(t *testing.T) {
 			t.Errorf("%s: added as %s", name, id)
 		}
 	}
-	if !s.Empty() {
+	if s.Due() {
 		t.Error("something is left")
 	}
 }
