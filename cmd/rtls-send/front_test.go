@@ -225,6 +225,7 @@ func TestConfigure(t *testing.T) {
 		want   []string
 		absent string
 		code   int
+		quiet  bool // the first candidate is the right one
 	}{
 		"SRV":                 {srv: map[string][]net.SRV{"submissions": record("smtp.example.org.", implicit), "submission": record("smtp.example.org.", starttls)}, want: []string{"host = \"smtp.example.org\"\nport = " + strconv.Itoa(implicit) + "\ntls = \"implicit\"\nuser = \"me@example.org\"\npassword_file = "}, absent: "requiretls"},
 		"STARTTLS":            {srv: map[string][]net.SRV{"submission": record("smtp.example.org.", starttls)}, want: []string{"tls = \"starttls\"\n", "# The server does not offer REQUIRETLS.", "# requiretls = \"auto\"\n"}},
@@ -234,6 +235,7 @@ func TestConfigure(t *testing.T) {
 		"well-known, 587":     {known: map[string]int{"smtp.example.org:587": starttls}, want: []string{"port = 587\ntls = \"starttls\"\n"}},
 		"of another name":     {known: map[string]int{"mail.example.org:465": implicit}, code: cli.NoHost},
 		"outside, not signed": {srv: map[string][]net.SRV{"submissions": record("smtp.example.org.", implicit)}, want: []string{"# DNS named this server for example.net, without DNSSEC"}},
+		"priority":            {srv: map[string][]net.SRV{"submissions": {{Target: "smtp.example.org.", Port: uint16(stranger), Priority: 2}, {Target: "smtp.example.org.", Port: uint16(implicit), Priority: 1}}}, want: []string{"port = " + strconv.Itoa(implicit)}, quiet: true},
 		"none":                {code: cli.NoHost},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -265,6 +267,9 @@ func TestConfigure(t *testing.T) {
 			err := configure(t.Context(), env, o, find)
 			if cli.ExitCode(err) != tc.code {
 				t.Fatalf("%v, %s", err, trouble.String())
+			}
+			if tc.quiet && trouble.Len() > 0 || strings.Contains(trouble.String(), ":0,") {
+				t.Errorf("in vain: %s", trouble.String())
 			}
 			text, readErr := os.ReadFile(path)
 			if tc.code != 0 {

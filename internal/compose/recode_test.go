@@ -104,17 +104,18 @@ func TestRecodeKeepsText(t *testing.T) {
 
 func TestRecodeRefuses(t *testing.T) {
 	for name, in := range map[string]string{
-		"signed part":    "Content-Type: multipart/signed; boundary=b\n\n--b\n\nü\n--b\n\nsig\n--b--\n",
-		"signed, nested": "Content-Type: multipart/signed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\nü\n--c\n\nx\n--c--\n--b\n\nsig\n--b--\n",
-		"signed header":  "Content-Type: multipart/signed; boundary=b\n\n--b\nSubject: ü\n\nx\n--b\n\nsig\n--b--\n",
-		"address":        "To: jörg@example.org\n\nx\n",
-		"group":          "To: Größe: a@example.org;\n\nx\n",
-		"boundary":       "Content-Type: multipart/mixed; boundary=\"ü\"\n\n--ü\n\nx\n--ü--\n",
-		"no boundary":    "Content-Type: multipart/mixed\n\nü\n",
-		"partial":        "Content-Type: message/partial\n\nü\n",
-		"base64":         "Content-Transfer-Encoding: base64\n\nü\n",
-		"encoding":       "Content-Transfer-Encoding: x-uuencode\n\nü\n",
-		"long word":      "Subject: " + strings.Repeat("x", 1000) + "\n\nx\n",
+		"signed part":                 "Content-Type: multipart/signed; boundary=b\n\n--b\n\nü\n--b\n\nsig\n--b--\n",
+		"signed, nested":              "Content-Type: multipart/signed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\nü\n--c\n\nx\n--c--\n--b\n\nsig\n--b--\n",
+		"epilogue within a signature": "Content-Type: multipart/signed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\nx\n--c--\nü\n--b\n\nsig\n--b--\n",
+		"signed header":               "Content-Type: multipart/signed; boundary=b\n\n--b\nSubject: ü\n\nx\n--b\n\nsig\n--b--\n",
+		"address":                     "To: jörg@example.org\n\nx\n",
+		"group":                       "To: Größe: a@example.org;\n\nx\n",
+		"boundary":                    "Content-Type: multipart/mixed; boundary=\"ü\"\n\n--ü\n\nx\n--ü--\n",
+		"no boundary":                 "Content-Type: multipart/mixed\n\nü\n",
+		"partial":                     "Content-Type: message/partial\n\nü\n",
+		"base64":                      "Content-Transfer-Encoding: base64\n\nü\n",
+		"encoding":                    "Content-Transfer-Encoding: x-uuencode\n\nü\n",
+		"long word":                   "Subject: " + strings.Repeat("x", 1000) + "\n\nx\n",
 	} {
 		in = crlf(in)
 		c, err := Recode(strings.NewReader(in), int64(len(in)), SevenBit, t.TempDir())

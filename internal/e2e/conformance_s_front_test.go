@@ -198,4 +198,10 @@ func s24script(t *testing.T, p *pki) {
 			t.Errorf("%q", m.header())
 		}
 	}
+	f := (&fakesub{}).start(t, p)
+	config := frontAccount(t, f, p, "wish_header = \"X-Require-TLS\"\n", "")
+	if r := runEnv(t, quickExit, strings.NewReader("X-Require-TLS: yes\n"+canary), "rtls-send", "--config", config, no, "b@example.net"); r.code != 65 || !strings.Contains(r.stderr, "requiretls=yes and the flags for requiretls=no") {
+		t.Errorf("a contradiction: exit %d: %s", r.code, r.stderr)
+	}
+	f.nothingCrossed(t)
 }
