@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -126,6 +127,37 @@ func TestQueueSignals(t *testing.T) {
 		if out := h.must(t, "-bp"); out != tc.left || len(s.taken()) != 1 {
 			t.Errorf("%q: %d copies, the queue is %s", tc.args, len(s.taken()), out)
 		}
+	}
+}
+
+// Several processes flush at once, and each message goes once.
+func TestQueueProcesses(t *testing.T) {
+	s := newSink(t, "PIPELINING", "REQUIRETLS")
+	h := newHome(t, s, "", "")
+	const many = 24
+	for range many {
+		h.must(t, "-odq", "bob@example.net")
+	}
+	var flushes []*exec.Cmd
+	for range 3 {
+		cmd := h.command(t, nil, "--config", h.config(), "-q")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		flushes = append(flushes, cmd)
+	}
+	for _, cmd := range flushes {
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %s", err, cmd.Stderr)
+		}
+	}
+	h.must(t, "-q") // what one of them left to another that was about to end
+	s.stop()
+	if n := len(s.taken()); n != many {
+		t.Errorf("%d copies of %d messages", n, many)
+	}
+	if out := h.must(t, "-bp"); out != "Mail queue is empty\n" {
+		t.Errorf("the queue is %s", out)
 	}
 }
 
