@@ -24,6 +24,7 @@ const (
 	modeHelp        mode = "help"
 	modeCheckConfig mode = "check-config"
 	modeCheck       mode = "check"
+	modeCount       mode = "P"       // how many messages are in the queue
 	modeSMTP        mode = "s"       // SMTP on standard input and output
 	modeVerify      mode = "v"       // say what would become of each recipient
 	modeNothing     mode = "nothing" // sendmail's host status, which is not kept
@@ -212,10 +213,8 @@ func chooseMode(invoked, sendmailMode string, aliases, flush bool) (mode, error)
 			return modeFlush, nil
 		}
 		return modeSend, nil
-	case modeQueue, modeAliases, modeSMTP, modeVerify:
+	case modeQueue, modeCount, modeAliases, modeSMTP, modeVerify:
 		return m, nil
-	case "P":
-		return modeQueue, nil
 	case "h", "H":
 		return modeNothing, nil
 	case "d", "D", "l", "a":

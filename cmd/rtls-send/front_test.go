@@ -61,7 +61,7 @@ func TestFlagLetters(t *testing.T) {
 		{[]string{"-bs"}, func(o *options) bool { return o.mode == modeSMTP }},
 		{[]string{"-bv", "x@y"}, func(o *options) bool { return o.mode == modeVerify }},
 		{[]string{"-bm", "x@y"}, func(o *options) bool { return o.mode == modeSend }},
-		{[]string{"-bP"}, func(o *options) bool { return o.mode == modeQueue }},
+		{[]string{"-bP"}, func(o *options) bool { return o.mode == modeCount }},
 		{[]string{"-bH"}, func(o *options) bool { return o.mode == modeNothing }},
 		{[]string{"-I"}, func(o *options) bool { return o.mode == modeAliases }},
 		{[]string{"-B", "7bit", "x@y"}, func(o *options) bool { return o.sevenBit }},

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
 	"rtls/internal/cli"
 	"rtls/internal/compose"
+	"rtls/internal/spool"
 )
 
 // pretend prints envelope, way and text of a message, as it would leave.
@@ -72,4 +74,17 @@ func verify(env cli.Env, o *options, s *settings) error {
 		}
 	}
 	return first
+}
+
+// countQueue is -bP: the number of messages in the queue.
+func countQueue(env cli.Env, o *options) error {
+	sp, _, err := openSpool(env, o)
+	var items []spool.Item
+	if err == nil {
+		items, err = sp.List()
+	}
+	if err != nil && !errors.Is(err, errNoQueue) {
+		return spoolError(err)
+	}
+	return say(env.Stdout, fmt.Sprintf("%d\n", len(items)))
 }

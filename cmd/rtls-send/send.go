@@ -48,6 +48,8 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 		return say(env.Stdout, name+" "+cli.Version()+"\n")
 	case modeQueue:
 		return listQueue(env, o)
+	case modeCount:
+		return countQueue(env, o)
 	case modeFlush:
 		return flushQueue(ctx, env, o)
 	case modeAliases:
