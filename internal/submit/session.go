@@ -414,7 +414,11 @@ func (s *session) lastWords(at stage, err error) error {
 
 func (s *session) read() (Reply, error) {
 	r, err := readReply(s.r)
-	if err == nil {
+	switch {
+	case err != nil:
+	case r.Code == 334: // a challenge is enough to guess passwords with
+		s.trace("< ", "334 ***")
+	default:
 		s.trace("< ", r.String())
 	}
 	return r, err
