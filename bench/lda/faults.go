@@ -347,7 +347,7 @@ number of copies after one more try without a fault. "–": the agent does not d
 "tmp left": there is a file below tmp/ afterwards. Bold is what loses, bounces,
 doubles or cuts the message, or takes longer than 15 seconds.
 
-procmail runs with -t, dovecot-lda with quota_full_tempfail = yes (otherwise it sends
-a rejection of its own on EDQUOT), maildrop as Debian has it.
+procmail runs with -t, dovecot-lda with quota_full_tempfail = yes (otherwise it takes
+longer than 15 seconds on EDQUOT), maildrop as Debian has it.
 
 `
