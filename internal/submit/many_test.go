@@ -109,13 +109,14 @@ func TestSession(t *testing.T) {
 	steps := append([]step{hello, with(good[0])}, good[1:]...)
 	steps = append(steps,
 		step{mail + rcpt + "DATA\r\n", "250 ok\r\n550 5.1.1 nobody\r\n503 whom to?\r\n"}, step{"RSET\r\n", "250 ok\r\n"},
+		step{mail + rcpt + "DATA\r\n", "250 ok\r\n450 4.2.0 later\r\n503 whom to?\r\n"}, step{"RSET\r\n", "250 ok\r\n"}, // it is about the recipient
 		step{mail + rcpt + "DATA\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"}, step{data, "554 5.6.0 no\r\n"})
 	steps = append(append(steps, good...), goodbye)
 	c := NewSession([]*Target{serveDialogues(t, steps)}, Options{Hostname: "client.example.org"})
 	defer c.Close()
-	for i, code := range []int{0, cli.NoUser, cli.DataErr, cli.DataErr, 0} {
+	for i, code := range []int{0, cli.NoUser, cli.TempFail, cli.DataErr, cli.DataErr, 0} {
 		m := message()
-		if i == 3 {
+		if i == 4 {
 			m.UTF8 = true // which this server does not offer: nothing is said
 		}
 		if _, err := c.Send(t.Context(), m); cli.ExitCode(err) != code {

@@ -117,6 +117,7 @@ func enhancedStatus(code int, text string) string {
 type refusal struct {
 	reply   Reply
 	err     *cli.Error
+	at      stage
 	again   bool // a login that may go better with another secret
 	verdict bool // on the message or a recipient; another target would say the same
 }
@@ -138,7 +139,7 @@ const (
 // refused makes an error of a negative reply. What is the command, for people.
 func refused(at stage, what string, r Reply) *refusal {
 	e := cli.Errorf(exitCode(at, r), "%s: the server said %s", what, r).WithStatus(r.Status)
-	return &refusal{reply: r, err: e, verdict: e.Code == cli.NoUser || at == stageData && e.Code == cli.DataErr}
+	return &refusal{reply: r, err: e, at: at, verdict: e.Code == cli.NoUser || at == stageData && e.Code == cli.DataErr}
 }
 
 // exitCode maps a reply to an exit code.

@@ -166,7 +166,8 @@ func Send(ctx context.Context, t *Target, m *Mail, o Options) (*Receipt, error) 
 // fail gives an error of the session its outer form.
 func (s *session) fail(ctx context.Context, err error) *Error {
 	out := &Error{Target: s.target.addr(), MaybeSent: s.dotSent}
-	if r, ok := errors.AsType[*refusal](err); ok {
+	r, isRefusal := errors.AsType[*refusal](err)
+	if isRefusal {
 		out.Reply = r.reply
 		out.verdict, out.again = r.verdict, r.again
 		out.MaybeSent = false
@@ -184,7 +185,8 @@ func (s *session) fail(ctx context.Context, err error) *Error {
 	}
 	out.unreachable = e.Code == cli.TempFail && s.at == stageHello && ctx.Err() == nil
 	// A server that has had enough of a session says so with a 4yz to MAIL, or hangs up.
-	out.lost = !out.MaybeSent && (!ok || out.Reply.Code == 421 || s.at == stageMail && s.taken > 0 && e.Code == cli.TempFail)
+	enough := isRefusal && r.at == stageMail && r.reply.Code/100 == 4 && s.taken > 0
+	out.lost = !out.MaybeSent && (!ok || out.Reply.Code == 421 || enough)
 	text := fmt.Errorf("%s: %w", out.Target, e.Err)
 	if out.MaybeSent {
 		text = fmt.Errorf("%w; the message was sent and not acknowledged, so it may have been taken", text)

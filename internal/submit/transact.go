@@ -312,5 +312,5 @@ func (j *rejections) err(recipients int) error {
 		texts = append(texts, errors.New("the message was sent to none of the other recipients either"))
 	}
 	e := cli.Errorf(code, "%w", errors.Join(texts...)).WithStatus(worst.err.Status)
-	return &refusal{reply: worst.reply, err: e, verdict: unknown > 0}
+	return &refusal{reply: worst.reply, err: e, at: stageRcpt, verdict: unknown > 0}
 }
