@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: all demo test build vet setup soak bench-store bench-imap bench-lda lda-faults clean
+.PHONY: all demo test build vet setup soak bench-store bench-imap bench-lda bench-send lda-faults clean
 
 all: build
 
@@ -60,6 +60,14 @@ PEERS_LDA = dovecot-core dovecot-lmtpd maildrop procmail strace
 bench-lda:
 	@./internal/e2e/setup.sh $(PEERS_LDA)
 	$(GO) run ./bench/lda $(BENCH_LDA)
+
+# What rtls-send is compared with. gcc makes two small tools.
+PEERS_SEND = s-nail curl gcc libc6-dev
+PEERS_SEND_UNPACKED = msmtp nullmailer dma
+
+bench-send:
+	@./internal/e2e/setup.sh $(PEERS_SEND) --unpack $(PEERS_SEND_UNPACKED)
+	$(GO) run ./bench/send $(BENCH_SEND)
 
 # Writes docs/lda-faults.md.
 lda-faults:
