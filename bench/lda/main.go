@@ -36,7 +36,9 @@ func run(ctx context.Context, faults bool, only, scenario string, resident int) 
 		return err
 	}
 	bin := filepath.Join(dir, "rtls-lda")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "rtls/cmd/rtls-lda").CombinedOutput(); err != nil {
+	build := exec.CommandContext(ctx, "go", "build", "-o", bin, "rtls/cmd/rtls-lda")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does
+	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build rtls-lda: %w\n%s", err, out)
 	}
 	if faults {

@@ -31,13 +31,13 @@ type Directory struct {
 
 	store config.Store
 	euid  int
-	// system is user.Lookup, or a test's.
+	// system is systemUser, or a test's.
 	system func(name string) (*user.User, error)
 }
 
 // NewDirectory makes a directory by the store's table of the configuration.
 func NewDirectory(s config.Store) *Directory {
-	d := &Directory{store: s, euid: os.Geteuid(), system: user.Lookup}
+	d := &Directory{store: s, euid: os.Geteuid(), system: systemUser}
 	if s.Users != "" {
 		d.Users = Open(s.Users)
 	}
