@@ -100,7 +100,8 @@ func Send(ctx context.Context, f *Failed, o Options, submit func(context.Context
 		return first
 	}
 	if err := attempt(ctx, f, Minimal, o, submit); err != nil {
-		return fmt.Errorf("report to the sender: %w; and without the header: %w", first, err)
+		// Whether this may heal is for the second to say.
+		return fmt.Errorf("%w; a report with the header: %v", err, first)
 	}
 	return nil
 }

@@ -275,6 +275,19 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// The error of the last attempt says whether another makes sense.
+func TestSendError(t *testing.T) {
+	errs := []error{cli.Errorf(cli.Unavailable, "refused"), cli.Errorf(cli.TempFail, "not now")}
+	err := Send(t.Context(), failed(requiretls.Yes), options(), func(context.Context, *submit.Mail) error {
+		next := errs[0]
+		errs = errs[1:]
+		return next
+	})
+	if cli.ExitCode(err) != cli.TempFail || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestSendNothing(t *testing.T) {
 	f := failed(requiretls.Yes)
 	f.From = ""

@@ -2,10 +2,13 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/mail"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +38,7 @@ func undelivered(status, reply string) *dsn.Failed {
 	}
 }
 
-// report sends a report to f as the queue does.
+// report sends a report to f as the queue does, in cases that take the queue days.
 func (f *fakesub) report(t *testing.T, p *pki, what *dsn.Failed) error {
 	t.Helper()
 	config, err := tlsconf.Client(p.caFile, "localhost")
@@ -55,14 +58,48 @@ func (f *fakesub) report(t *testing.T, p *pki, what *dsn.Failed) error {
 	})
 }
 
+// tagged has an identifier of its own, and words that a report must not have.
+const tagged = "Message-ID: <id@example.org>\n" + canary
+
+// refusing is a server that refuses every message but reports: with a reply, at the
+// command that begins with at. The way back lacks REQUIRETLS if lacks is set.
+func refusing(at, reply string, lacks bool) *fakesub {
+	var report atomic.Bool
+	return &fakesub{script: func(line string, _ bool) string {
+		if strings.HasPrefix(line, "MAIL") {
+			report.Store(strings.HasPrefix(line, "MAIL FROM:<> "))
+			if lacks && report.Load() && strings.Contains(line, "REQUIRETLS") {
+				return "550 5.7.30 not that way"
+			}
+		}
+		if !report.Load() && strings.HasPrefix(line, at) {
+			return reply
+		}
+		return ""
+	}}
+}
+
+// giveUp queues a message, tagged, and flushes the queue.
+func (f *fakesub) giveUp(t *testing.T, p *pki, args ...string) {
+	t.Helper()
+	config := f.account(t, p, "[send]", fmt.Sprintf("spool = %q", filepath.Join(t.TempDir(), "spool")))
+	args = append([]string{"-C", config, "-odq", yes, "-f", "a@example.org", "-V", "envelope-1"}, append(args, "b@example.net")...)
+	if r := runEnv(t, quickExit, strings.NewReader(tagged), "rtls-send", args...); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if r := runEnv(t, quickExit, nil, "rtls-send", "-C", config, "-q"); !strings.Contains(r.stderr, "given up") {
+		t.Fatalf("%+v", r)
+	}
+}
+
 // TestConformanceB has a subtest for each row about reports.
 func TestConformanceB(t *testing.T) {
 	p := newPKI(t)
-	t.Run("B01_requiretls", func(t *testing.T) { bWithHeader(t, p, "5.7.1", "550 5.7.1 refused") })
+	t.Run("B01_requiretls", func(t *testing.T) { bWithHeader(t, p, ".", "550 5.7.1 refused", "5.7.1") })
 	t.Run("B02_whatever_the_cause", func(t *testing.T) {
-		bWithHeader(t, p, "5.1.1", "550 5.1.1 no such user")
-		bWithHeader(t, p, "5.2.2", "552 5.2.2 the mailbox is full")
-		bWithHeader(t, p, "4.4.7", "")
+		bWithHeader(t, p, "RCPT", "550 5.1.1 no such user", "5.1.1")
+		bWithHeader(t, p, "RCPT", "552 5.2.2 the mailbox is full", "5.2.2")
+		bWithHeader(t, p, "DATA", "554 no", "5.0.0")
 	})
 	t.Run("B03_header_only", func(t *testing.T) { b03(t, p) })
 	t.Run("B04_null_reverse_path", func(t *testing.T) { b04(t, p) })
@@ -73,12 +110,10 @@ func TestConformanceB(t *testing.T) {
 	t.Run("B13_never_delivered", func(t *testing.T) { b13(t, p) })
 }
 
-func bWithHeader(t *testing.T, p *pki, status, reply string) {
+func bWithHeader(t *testing.T, p *pki, at, reply, status string) {
 	t.Helper()
-	f := (&fakesub{}).start(t, p)
-	if err := f.report(t, p, undelivered(status, reply)); err != nil {
-		t.Fatal(err)
-	}
+	f := refusing(at, reply, false).start(t, p)
+	f.giveUp(t, p)
 	m := f.one(t)
 	text := string(m.raw)
 	if !strings.HasSuffix(m.mail, " REQUIRETLS") || !strings.Contains(text, "\r\nStatus: "+status+"\r\n") || !strings.Contains(text, "canary-subject") {
@@ -87,10 +122,8 @@ func bWithHeader(t *testing.T, p *pki, status, reply string) {
 }
 
 func b03(t *testing.T, p *pki) {
-	f := (&fakesub{}).start(t, p)
-	if err := f.report(t, p, undelivered("5.1.1", "550 no")); err != nil {
-		t.Fatal(err)
-	}
+	f := refusing("RCPT", "550 5.1.1 no", false).start(t, p)
+	f.giveUp(t, p, "-R", "full")
 	m := f.one(t)
 	if strings.Contains(string(m.raw), "canary-body") || !strings.Contains(m.mail, " RET=HDRS ") {
 		t.Errorf("%q\n%s", m.mail, m.raw)
@@ -98,13 +131,11 @@ func b03(t *testing.T, p *pki) {
 }
 
 func b04(t *testing.T, p *pki) {
-	for _, ehlo := range [][]string{everything, without("REQUIRETLS")} {
-		f := (&fakesub{ehlo: ehlo}).start(t, p)
-		if err := f.report(t, p, undelivered("5.1.1", "550 no")); err != nil {
-			t.Fatal(err)
-		}
+	for _, lacks := range []bool{false, true} {
+		f := refusing("RCPT", "550 5.1.1 no", lacks).start(t, p)
+		f.giveUp(t, p)
 		m := f.one(t)
-		if !strings.HasPrefix(m.mail, "MAIL FROM:<>") || len(m.rcpts) != 1 || m.rcpts[0] != "RCPT TO:<a@example.org>" ||
+		if !strings.HasPrefix(m.mail, "MAIL FROM:<> ") || len(m.rcpts) != 1 || m.rcpts[0] != "RCPT TO:<a@example.org>" ||
 			!strings.Contains(m.header(), "\r\nAuto-Submitted: auto-replied\r\n") {
 			t.Errorf("%q %q\n%s", m.mail, m.rcpts, m.raw)
 		}
@@ -112,10 +143,8 @@ func b04(t *testing.T, p *pki) {
 }
 
 func b05(t *testing.T, p *pki) {
-	f := (&fakesub{ehlo: without("REQUIRETLS")}).start(t, p)
-	if err := f.report(t, p, undelivered("5.1.1", "550 canary-quoted")); err != nil {
-		t.Fatal(err)
-	}
+	f := refusing("RCPT", "550 5.1.1 canary-quoted", true).start(t, p)
+	f.giveUp(t, p)
 	if m := f.one(t); strings.Contains(m.mail, "REQUIRETLS") {
 		t.Errorf("%q", m.mail)
 	}
@@ -128,10 +157,8 @@ func b05(t *testing.T, p *pki) {
 
 // b06 takes the minimal form apart: nothing may be in it that is not in this list.
 func b06(t *testing.T, p *pki) {
-	f := (&fakesub{ehlo: without("REQUIRETLS")}).start(t, p)
-	if err := f.report(t, p, undelivered("5.1.1", "550 5.1.1 canary-quoted")); err != nil {
-		t.Fatal(err)
-	}
+	f := refusing("RCPT", "550 5.1.1 canary-quoted", true).start(t, p)
+	f.giveUp(t, p)
 	m := f.one(t)
 	_, status, _ := strings.Cut(string(m.raw), "\r\nContent-Type: message/delivery-status\r\n\r\n")
 	status, rest, _ := strings.Cut(status, "\r\n\r\n--")
@@ -170,20 +197,20 @@ func b07(t *testing.T, p *pki) {
 }
 
 func b08(t *testing.T, p *pki) {
-	aboutReport := undelivered("5.1.1", "550 no")
-	aboutReport.From = ""
-	never := undelivered("5.1.1", "550 no")
-	never.Recipients[0].Notify = []string{"NEVER"}
-	success := undelivered("5.1.1", "550 no")
-	success.Recipients[0].Notify = []string{"SUCCESS"}
-	for _, what := range []*dsn.Failed{aboutReport, never, success} {
-		f := (&fakesub{}).start(t, p)
-		if err := f.report(t, p, what); err != nil {
-			t.Error(err)
+	for _, args := range [][]string{{"-f", "<>"}, {"-N", "never"}, {"-N", "success"}} {
+		f := refusing("RCPT", "550 5.1.1 no", false).start(t, p)
+		if args[0] == "-f" { // what is refused is itself a report, so every RCPT is
+			f.script = func(line string, _ bool) string {
+				if strings.HasPrefix(line, "RCPT") {
+					return "550 5.1.1 no"
+				}
+				return ""
+			}
 		}
+		f.giveUp(t, p, args...)
 		f.stop()
-		if heard := f.lines(); len(heard) > 0 {
-			t.Errorf("%q %q: %q", what.From, what.Recipients[0].Notify, heard)
+		if heard := f.commands("MAIL"); len(heard) != 1 || len(f.messages) > 0 {
+			t.Errorf("%q: %q", args, heard)
 		}
 	}
 }
