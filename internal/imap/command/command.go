@@ -193,6 +193,12 @@ func find(name string) (entry, bool) {
 		e.parse = parseStatus
 	case "APPEND":
 		e.parse = parseAppend
+	case "GETQUOTA":
+		e.parse = parseGetQuota
+	case "GETQUOTAROOT":
+		e.parse = parseGetQuotaRoot
+	case "SETQUOTA":
+		e.parse = parseSetQuota
 	case "IDLE":
 		e.parse = bare(Idle{})
 	case "UNAUTHENTICATE":

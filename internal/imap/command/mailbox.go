@@ -262,7 +262,7 @@ func statusItems(l *wire.Lexer) ([]string, error) {
 		}
 		item = strings.ToUpper(item)
 		switch item {
-		case "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "SIZE", "HIGHESTMODSEQ", "APPENDLIMIT", "MAILBOXID":
+		case "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED", "DELETED-STORAGE", "SIZE", "HIGHESTMODSEQ", "APPENDLIMIT", "MAILBOXID":
 		default:
 			return wire.Syntaxf("unknown status item %s", item)
 		}

@@ -51,6 +51,17 @@ func print(p *Parser, name string, cmd Command) string {
 	case Status:
 		w.mailbox(c.Mailbox)
 		w.list(c.Items)
+	case GetQuota:
+		w.str(c.Root)
+	case GetQuotaRoot:
+		w.mailbox(c.Mailbox)
+	case SetQuota:
+		w.str(c.Root)
+		var limits []string
+		for _, l := range c.Limits {
+			limits = append(limits, fmt.Sprint(l.Resource, " ", l.Limit))
+		}
+		w.list(limits)
 	case List:
 		w.listCommand(c)
 	case Store:

@@ -95,6 +95,8 @@ func (s *Session) statusItem(status store.Status, item string) uint64 {
 		return uint64(status.Unseen)
 	case "DELETED":
 		return uint64(status.Deleted)
+	case "DELETED-STORAGE":
+		return uint64(status.DeletedSize)
 	case "SIZE":
 		return uint64(status.Size)
 	case "HIGHESTMODSEQ":

@@ -206,6 +206,12 @@ func (s *Session) runAfter(ctx context.Context, tag string, cmd command.Command)
 		return s.status(ctx, c)
 	case *command.Append:
 		return s.append(ctx, c)
+	case command.GetQuota:
+		return s.getQuota(ctx, c)
+	case command.GetQuotaRoot:
+		return s.getQuotaRoot(ctx, c)
+	case command.SetQuota:
+		return refuse("NOPERM", "the quota is set by the administrator")
 	case command.Idle:
 		return s.idle(ctx)
 	}
