@@ -1,7 +1,8 @@
 // Command send measures rtls-send beside other programs that submit mail: whole
 // processes, from a message in a file to the server's answer. All talk to one server
 // on loopback, over TLS with a login; ours asks for REQUIRETLS on top. It is run by
-// "make bench-send", as root.
+// "make bench-send", as root. With CGO_ENABLED=0 in the environment ours is a static
+// program, which starts faster and needs less memory.
 package main
 
 import (
