@@ -48,6 +48,12 @@ func sendmailLine(name, args, header string) caller {
 // from is c with another reverse-path.
 func (c caller) from(mail string) caller { c.mail = mail; return c }
 
+// withoutHome is c as a service runs it, in a directory that it cannot write to.
+func (c caller) withoutHome() caller {
+	c.script = "cd / && exec env -i SENDMAIL=$SENDMAIL " + c.script
+	return c
+}
+
 func (c caller) shows(lines ...string) caller { c.header = lines; return c }
 
 const lineHeader = "From: root@example.org\nTo: b@example.net\nSubject: report\n"
@@ -74,6 +80,10 @@ func lines() []caller {
 		sendmailLine("mime_lite", "-t -oi -oem", lineHeader),
 		sendmailLine("phpmailer", "-oi -fme@example.org -t", lineHeader).from("<me@example.org>"),
 		sendmailLine("email_sender", "-i -f me@example.org -- b@example.net", lineHeader).from("<me@example.org>"),
+		sendmailLine("ruby_mail", "-i -f me@example.org -- b@example.net", lineHeader).from("<me@example.org>"),
+		sendmailLine("apt_listchanges", "-oi -t", lineHeader),
+		sendmailLine("python", "-t -oi", "From MAILER-DAEMON Wed Nov 25 01:02:03 2026\n"+lineHeader), // as_string(unixfrom=True)
+		sendmailLine("systemd_on_failure", "-C $DIR/.config/rtls/rtls.toml -t", lineHeader).withoutHome(),
 		sendmailLine("mailutils", "-oi -f me@example.org -t", lineHeader).from("<me@example.org>"),
 	}
 }
@@ -108,6 +118,12 @@ var programs = []caller{
 		files: map[string]string{"mailrc": "set sendmail=$SENDMAIL\nset sendwait\nset nodot\n"},
 		mail:  "<me@example.org>", rcpts: []string{"b@example.net", "c@example.net", "d@example.net"},
 		header: []string{"Subject: report"}, absent: "d@example.net", body: "line\n..\nend\n",
+	},
+	{
+		name: "nagios", program: "bsd-mailx", // and smartd, and whoever else runs mail(1)
+		script: `printf "line\\nend\\n" | MAILRC=$DIR/mailrc bsd-mailx -s "** PROBLEM **" b@example.net`,
+		files:  map[string]string{"mailrc": "set sendmail=$SENDMAIL\nset sendwait\n"},
+		mail:   senderMail, rcpts: []string{"b@example.net"}, header: []string{"Subject: ** PROBLEM **"}, body: "line\nend\n",
 	},
 	{
 		name: "php_mail", program: "php",
