@@ -225,6 +225,8 @@ func findSelected(name string) func(*Parser, *wire.Lexer) (Command, error) {
 		return parseCopy(uid, true)
 	case "SEARCH":
 		return parseSearch(uid)
+	case "SORT":
+		return parseSort(uid)
 	case "EXPUNGE":
 		return parseExpunge(uid)
 	}

@@ -83,10 +83,13 @@ func TestParse(t *testing.T) {
 		`SEARCH MODSEQ "/flags/\\draft" all 620162338`: Search{Key: all(Key{Op: ModSeqFrom, Number: 620162338})},
 		"SEARCH EMAILID M6d99 threadid T-a_":           Search{Key: all(Key{Op: IsEmail, Text: "M6d99"}, Key{Op: InThread, Text: "T-a_"})},
 		"FETCH 1 (EMAILID THREADID)":                   Fetch{Set: set(1, 1), Items: []Item{{Kind: EmailID}, {Kind: ThreadID}}},
-		`GETQUOTA ""`:                                  GetQuota{},
-		`GETQUOTAROOT inbox`:                           GetQuotaRoot{"INBOX"},
-		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`:        SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
-		`SEARCH MODSEQ 5 $`:                            Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
+		"SORT (SUBJECT REVERSE DATE) utf-8 ALL":        Sort{Search{Charset: "UTF-8", Key: all(Key{})}, []Criterion{{By: BySubject}, {By: ByDate, Reverse: true}}},
+		`UID SORT RETURN (COUNT ALL) (displayfrom) "US-ASCII" 1:3 SEEN`: Sort{Search{UID: true, Return: &Return{Count: true, All: true}, Charset: "US-ASCII",
+			Key: all(Key{Op: SeqSet, Set: set(1, 3)}, Key{Op: Keyword, Flag: `\Seen`})}, []Criterion{{By: ByDisplayFrom}}},
+		`GETQUOTA ""`:                           GetQuota{},
+		`GETQUOTAROOT inbox`:                    GetQuotaRoot{"INBOX"},
+		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`: SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
+		`SEARCH MODSEQ 5 $`:                     Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
 		`APPEND a (\Seen) "17-Jul-1996 02:44:25 -0700" {310}`: &Append{"a", Message{Flags: []string{`\Seen`},
 			Date: time.Date(1996, 7, 17, 2, 44, 25, 0, time.FixedZone("", -7*3600)), Literal: wire.Literal{Size: 310, Sync: true}}},
 		`APPEND a UTF8 (~{3+}`: &Append{"a", Message{UTF8: true, Literal: wire.Literal{Size: 3, Binary: true}}},
@@ -138,6 +141,8 @@ func TestParseRejects(t *testing.T) {
 		"SEARCH " + deep, "SEARCH " + nots, "SEARCH " + many,
 		`APPEND a`, `APPEND a "x"`, `APPEND a (\Seen) "32-Jul-1996 02:44:25 -0700" {3+}` + "\r\nabc", `APPEND a "1996-07-17" {3}`, `APPEND a UTF8 ({3}`, `APPEND a FOO {3}`, `APPEND a {x}`,
 		"GETQUOTA", "GETQUOTAROOT", `SETQUOTA ""`, `SETQUOTA "" (STORAGE)`, `SETQUOTA "" (STORAGE x)`, `SETQUOTA "" STORAGE 1`,
+		"SORT", "SORT ALL", "SORT () UTF-8 ALL", "SORT (REVERSE) UTF-8 ALL", "SORT (REVERSE REVERSE DATE) UTF-8 ALL", "SORT (FOO) UTF-8 ALL", "SORT (DATE) ALL", "SORT (DATE) UTF-8", "SORT RETURN (FOO) (DATE) UTF-8 ALL",
+		"SORT (" + strings.TrimSpace(strings.Repeat("DATE ", maxCriteria+1)) + ") UTF-8 ALL",
 		"ENABLE", "LOGIN a b",
 	} {
 		tag, _, cmd, l, err := parse(&Parser{}, Selected, "a1 "+input+"\r\nb NOOP\r\n")
@@ -237,6 +242,7 @@ func FuzzParse(f *testing.F) {
 		`a SEARCH RETURN (MIN) CHARSET UTF-8 OR (FROM "x" NOT BODY y) 1:5 SINCE 1-Jan-2020 MODSEQ 5`, `a STORE 1 (UNCHANGEDSINCE 5) +FLAGS.SILENT (\Seen x)`,
 		`a LIST (SUBSCRIBED) "" (a b) RETURN (STATUS (MESSAGES))`, `a SELECT x (QRESYNC (1 2 3:4 (1 2)))`, `a APPEND x (\Seen) "17-Jul-1996 02:44:25 -0700" UTF8 (~{3+}`,
 		"a LOGIN {1+}\r\nx y", `a ID ("a" "b")`, `a CREATE &AOk- (USE (\Sent))`, `a UID MOVE $ y`, `a UID EXPUNGE 5`, `a AUTHENTICATE PLAIN =`, `a ENABLE X`, `a STATUS x (SIZE)`,
+		`a UID SORT RETURN (MIN) (REVERSE SUBJECT DISPLAYTO) UTF-8 SEEN OR 1 2`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

@@ -92,6 +92,18 @@ func print(p *Parser, name string, cmd Command) string {
 		}
 	case Search:
 		w.search(c)
+	case Sort:
+		w.returns(c.Return)
+		var criteria []string
+		for _, o := range c.Criteria {
+			if o.Reverse {
+				criteria = append(criteria, "REVERSE")
+			}
+			criteria = append(criteria, o.By.String())
+		}
+		w.list(criteria)
+		w.str(c.Charset)
+		w.keys(c.Key)
 	case *Append:
 		w.mailbox(c.Mailbox)
 		w.message(c.First)
@@ -200,7 +212,15 @@ func (w *printer) message(m Message) {
 }
 
 func (w *printer) search(c Search) {
-	if r := c.Return; r != nil {
+	w.returns(c.Return)
+	if c.Charset != "" {
+		w.add("CHARSET", literal(c.Charset))
+	}
+	w.keys(c.Key)
+}
+
+func (w *printer) returns(r *Return) {
+	if r != nil {
 		var words []string
 		for _, o := range []struct {
 			on   bool
@@ -213,10 +233,10 @@ func (w *printer) search(c Search) {
 		w.add("RETURN")
 		w.list(words)
 	}
-	if c.Charset != "" {
-		w.add("CHARSET", literal(c.Charset))
-	}
-	for _, key := range c.Key.Keys {
+}
+
+func (w *printer) keys(all Key) {
+	for _, key := range all.Keys {
 		w.add(printKey(key))
 	}
 }

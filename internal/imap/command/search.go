@@ -90,23 +90,8 @@ func parseSearch(uid bool) func(*Parser, *wire.Lexer) (Command, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.Key.Op = And
-		for {
-			var key Key
-			if word != "" {
-				key, err = s.named(word, 1)
-				word = ""
-			} else {
-				key, err = s.key(1)
-			}
-			if err != nil {
-				return nil, err
-			}
-			c.Key.Keys = append(c.Key.Keys, key)
-			if !l.Accept(' ') {
-				return c, nil
-			}
-		}
+		c.Key, err = s.all(word)
+		return c, err
 	}
 }
 
@@ -140,14 +125,41 @@ func (s *searchParser) prefix(p *Parser, c *Search) (word string, err error) {
 			return "", wire.Syntaxf("no CHARSET after UTF-8 was enabled")
 		}
 		if err := spaced(s.l, func() (err error) {
-			c.Charset, err = s.l.AString()
-			c.Charset = strings.ToUpper(c.Charset)
+			c.Charset, err = s.charset()
 			return err
 		}, next); err != nil {
 			return "", err
 		}
 	}
 	return word, nil
+}
+
+func (s *searchParser) charset() (string, error) {
+	charset, err := s.l.AString()
+	return strings.ToUpper(charset), err
+}
+
+// all reads the keys that make up a search. Word, if not empty, was read already and
+// begins the first of them.
+func (s *searchParser) all(word string) (Key, error) {
+	all := Key{Op: And}
+	for {
+		var key Key
+		var err error
+		if word != "" {
+			key, err = s.named(word, 1)
+			word = ""
+		} else {
+			key, err = s.key(1)
+		}
+		if err != nil {
+			return all, err
+		}
+		all.Keys = append(all.Keys, key)
+		if !s.l.Accept(' ') {
+			return all, nil
+		}
+	}
 }
 
 func (s *searchParser) results(r *Return) error {

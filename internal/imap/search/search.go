@@ -62,10 +62,11 @@ func (q *Query) LooksAtHeader() bool { return q.common }
 
 // MayMatch says whether a message can be meant, by what the index knows.
 func (q *Query) MayMatch(ctx context.Context, m store.Message) bool {
+	quick := q.test.quick
 	if q.test.cost == costMeta {
-		return true // Match is as quick
+		quick = []test{q.test}
 	}
-	for _, t := range q.test.quick {
+	for _, t := range quick {
 		if ok, _ := t.ok(&message{Message: m, ctx: ctx, env: &q.env}); !ok {
 			return false
 		}

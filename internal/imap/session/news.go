@@ -86,7 +86,7 @@ func asksForNews(cmd command.Command) bool {
 }
 
 // mayExpunge: sequence numbers do not change during FETCH, STORE and SEARCH (RFC
-// 9051 section 7.5.1).
+// 9051 section 7.5.1), nor during SORT (RFC 5256 section 3).
 func mayExpunge(cmd command.Command) bool {
 	switch c := cmd.(type) {
 	case command.Fetch:
@@ -94,6 +94,8 @@ func mayExpunge(cmd command.Command) bool {
 	case command.Store:
 		return c.UID
 	case command.Search:
+		return c.UID
+	case command.Sort:
 		return c.UID
 	}
 	return true

@@ -10,10 +10,11 @@ import (
 	"rtls/internal/imap/command"
 	"rtls/internal/imap/search"
 	"rtls/internal/imap/wire"
+	"rtls/internal/mimetree"
 	"rtls/store"
 )
 
-// hits are the messages that a search has found.
+// hits are the messages that a search has found, in the order of the answer.
 type hits struct {
 	uids           []wire.Range
 	numbers        []wire.Range // UIDs or sequence numbers
@@ -28,8 +29,8 @@ func (h *hits) add(m store.Message, seq uint32, uid bool) {
 	if uid {
 		n = m.UID
 	}
-	h.uids = wire.AddNumber(h.uids, m.UID)
-	h.numbers = wire.AddNumber(h.numbers, n)
+	h.uids = addNext(h.uids, m.UID)
+	h.numbers = addNext(h.numbers, n)
 	if h.count == 0 {
 		h.first, h.minSeq = m, n
 	}
@@ -38,40 +39,59 @@ func (h *hits) add(m store.Message, seq uint32, uid bool) {
 	h.modSeq = max(h.modSeq, m.ModSeq)
 }
 
+// addNext appends a number that may be below the last.
+func addNext(ranges []wire.Range, n uint32) []wire.Range {
+	if last := len(ranges) - 1; last >= 0 && ranges[last].Hi+1 == n {
+		ranges[last].Hi = n
+		return ranges
+	}
+	return append(ranges, wire.Range{Lo: n, Hi: n})
+}
+
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4, RFC 4731, RFC 5182).
 func (s *Session) search(ctx context.Context, tag string, c command.Search) error {
-	saves := c.Return != nil && c.Return.Save
-	if c.Charset != "" && c.Charset != "UTF-8" && c.Charset != "US-ASCII" {
-		if saves {
-			s.sel.saved = nil // RFC 5182 section 2.1
-		}
-		return refuse("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
-	}
-	if c.Key.Uses(command.ModSeqFrom) {
-		s.enableCondStore()
-	}
-	h, err := s.find(ctx, c)
-	if err != nil {
-		if saves {
-			s.sel.saved = nil
-		}
-		return err
-	}
-	if saves {
-		s.save(h, c.Return)
-	}
+	h := &hits{}
+	err := s.saving(c, h, func() error {
+		return s.find(ctx, c, false, func(at int, m store.Message, _ *mimetree.Summary) {
+			h.add(m, s.sel.view.seq(at), c.UID)
+		})
+	})
 	switch {
+	case err != nil:
+		return err
 	case c.Return != nil:
 		s.writeESearch(tag, c, h, *c.Return)
 	case s.enabled.rev2:
 		s.writeESearch(tag, c, h, command.Return{All: true})
 	default:
-		s.writeSearch(c, h)
+		s.writeSearch("* SEARCH", c, h)
 	}
 	return nil
 }
 
-func (s *Session) find(ctx context.Context, c command.Search) (*hits, error) {
+// saving runs a search that fills h, and keeps what it has found if that is asked
+// for. After an error nothing is kept (RFC 5182 section 2.1).
+func (s *Session) saving(c command.Search, h *hits, run func() error) error {
+	saves := c.Return != nil && c.Return.Save
+	err := run()
+	switch {
+	case err != nil && saves:
+		s.sel.saved = nil
+	case saves:
+		s.save(h, c.Return)
+	}
+	return err
+}
+
+// find calls hit for the messages that a search means, in their order. With summed
+// it hands over their summaries; one that cannot be had is nil.
+func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit func(at int, m store.Message, sum *mimetree.Summary)) error {
+	if c.Charset != "" && c.Charset != "UTF-8" && c.Charset != "US-ASCII" {
+		return refuse("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
+	}
+	if c.Key.Uses(command.ModSeqFrom) {
+		s.enableCondStore()
+	}
 	v := &s.sel.view
 	q := search.Compile(c.Key, search.Env{
 		Now:     time.Now(),
@@ -80,17 +100,15 @@ func (s *Session) find(ctx context.Context, c command.Search) (*hits, error) {
 		Recent:  s.sel.isRecent,
 		Open:    s.sel.box.Open,
 	})
-	h := &hits{}
-	if !q.LooksAtHeader() {
-		err := s.candidates(c.Key).each(func(at int) error {
+	if !summed && !q.LooksAtHeader() {
+		return s.candidates(c.Key).each(func(at int) error {
 			m := v.snap.At(at)
 			ok, err := q.Match(ctx, m, nil)
 			if ok {
-				h.add(m, v.seq(at), c.UID)
+				hit(at, m, nil)
 			}
 			return err
 		})
-		return h, err
 	}
 	known := s.summaries(false)
 	defer known.flush(ctx)
@@ -102,19 +120,22 @@ func (s *Session) find(ctx context.Context, c command.Search) (*hits, error) {
 		if len(batch) < summaryBatch {
 			return nil
 		}
-		err := s.findAmong(ctx, q, batch, known, h, c.UID)
+		err := s.findAmong(ctx, q, batch, known, hit)
 		batch = batch[:0]
 		return err
 	})
 	if err == nil && len(batch) > 0 {
-		err = s.findAmong(ctx, q, batch, known, h, c.UID)
+		err = s.findAmong(ctx, q, batch, known, hit)
 	}
-	return h, err
+	return err
 }
 
 // findAmong asks a query of messages and their summaries. It reads a message itself,
 // once more, where that could not be summed up.
-func (s *Session) findAmong(ctx context.Context, q *search.Query, batch []int, known *summaries, h *hits, uid bool) error {
+func (s *Session) findAmong(ctx context.Context, q *search.Query, batch []int, known *summaries, hit func(at int, m store.Message, sum *mimetree.Summary)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	v := &s.sel.view
 	messages := make([]store.Message, len(batch))
 	for i, at := range batch {
@@ -126,7 +147,7 @@ func (s *Session) findAmong(ctx context.Context, q *search.Query, batch []int, k
 			return err
 		}
 		if ok {
-			h.add(messages[i], v.seq(batch[i]), uid)
+			hit(batch[i], messages[i], found.Summary)
 		}
 	}
 	return nil
@@ -181,7 +202,7 @@ func hasFlag(m store.Message, flag string) bool {
 
 // save keeps the result for "$". With MIN and MAX alone, only these are kept.
 func (s *Session) save(h *hits, r *command.Return) {
-	s.sel.saved = h.uids
+	s.sel.saved = wire.Set(h.uids).Resolve(0)
 	if (r.Min || r.Max) && !r.All && !r.Count && h.count > 0 {
 		var kept wire.Set
 		if r.Min {
@@ -194,8 +215,8 @@ func (s *Session) save(h *hits, r *command.Return) {
 	}
 }
 
-func (s *Session) writeSearch(c command.Search, h *hits) {
-	s.w.Raw("* SEARCH")
+func (s *Session) writeSearch(name string, c command.Search, h *hits) {
+	s.w.Raw(name)
 	for _, r := range h.numbers {
 		for n := uint64(r.Lo); n <= uint64(r.Hi); n++ {
 			s.w.Raw(" ")

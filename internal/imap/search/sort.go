@@ -1,0 +1,180 @@
+package search
+
+import (
+	"cmp"
+	"net/mail"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"rtls/internal/imap/command"
+	"rtls/internal/mimetree"
+	"rtls/store"
+)
+
+// A Sorter puts messages into the order that SORT asks for (RFC 5256 section 3). It
+// holds what they are sorted by, but no messages.
+type Sorter struct {
+	criteria []command.Criterion
+	rows     []sortRow
+}
+
+// sortRow is a message: a value for each criterion.
+type sortRow struct {
+	nth    int
+	values []sortValue
+}
+
+// sortValue is a number or a text, whichever the criterion has; the other is zero.
+type sortValue struct {
+	number int64
+	text   string
+}
+
+// NewSorter returns a Sorter without messages.
+func NewSorter(criteria []command.Criterion) *Sorter { return &Sorter{criteria: criteria} }
+
+// LooksAtHeader says whether the order depends on more than the index knows.
+func (o *Sorter) LooksAtHeader() bool {
+	return slices.ContainsFunc(o.criteria, func(c command.Criterion) bool {
+		return c.By != command.ByArrival && c.By != command.BySize
+	})
+}
+
+// Add adds a message. Without a summary it is sorted as one with an empty header.
+func (o *Sorter) Add(m store.Message, s *mimetree.Summary) {
+	values := make([]sortValue, len(o.criteria))
+	e := &mimetree.Envelope{}
+	if s != nil {
+		e = s.Envelope
+	}
+	for i, c := range o.criteria {
+		values[i] = valueOf(c.By, m, e)
+	}
+	o.rows = append(o.rows, sortRow{len(o.rows), values})
+}
+
+// Order returns the messages as the numbers in which they were added, from 0 on.
+// Those that nothing tells apart stay as they were added.
+func (o *Sorter) Order() []int {
+	slices.SortFunc(o.rows, func(a, b sortRow) int {
+		for i, c := range o.criteria {
+			x, y := &a.values[i], &b.values[i]
+			if c.Reverse {
+				x, y = y, x
+			}
+			if d := cmp.Or(cmp.Compare(x.number, y.number), strings.Compare(x.text, y.text)); d != 0 {
+				return d
+			}
+		}
+		return a.nth - b.nth
+	})
+	order := make([]int, len(o.rows))
+	for i, row := range o.rows {
+		order[i] = row.nth
+	}
+	return order
+}
+
+func valueOf(by command.SortBy, m store.Message, e *mimetree.Envelope) (v sortValue) {
+	switch by {
+	case command.ByArrival:
+		v.number = m.Date.Unix()
+	case command.BySize:
+		v.number = m.Size
+	case command.ByDate:
+		v.number = sentDate(m, e).Unix()
+	case command.BySubject:
+		base, _ := subjectOf(e)
+		v.text = fold(base)
+	case command.ByFrom:
+		v.text = fold(mailboxOf(e.From))
+	case command.ByTo:
+		v.text = fold(mailboxOf(e.To))
+	case command.ByCc:
+		v.text = fold(mailboxOf(e.Cc))
+	case command.ByDisplayFrom:
+		v.text = fold(displayOf(e.From))
+	case command.ByDisplayTo:
+		v.text = fold(displayOf(e.To))
+	}
+	return v
+}
+
+func subjectOf(e *mimetree.Envelope) (base string, reply bool) {
+	if e.Subject == nil {
+		return "", false
+	}
+	return baseSubject(decodeHeader([]byte(*e.Subject)))
+}
+
+// mailboxOf is the local part of the first address.
+func mailboxOf(list []mimetree.Address) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0].Mailbox
+}
+
+// displayOf is how a mail program would show the first address (RFC 5957 section 3).
+func displayOf(list []mimetree.Address) string {
+	if len(list) == 0 {
+		return ""
+	}
+	switch a := list[0]; {
+	case a.Kind == mimetree.GroupStart:
+		return decodeHeader([]byte(a.Mailbox))
+	case a.Name != "":
+		return decodeHeader([]byte(a.Name))
+	case a.Host != "":
+		return a.Mailbox + "@" + a.Host
+	default:
+		return a.Mailbox
+	}
+}
+
+// fold makes texts comparable octet by octet, without regard to case (RFC 5051,
+// "i;unicode-casemap").
+func fold(s string) string {
+	return norm.NFKD.String(strings.Map(unicode.ToTitle, cutText(s)))
+}
+
+// sentDate is when a message was sent, or else when it arrived (RFC 5256 section
+// 2.2).
+func sentDate(m store.Message, e *mimetree.Envelope) time.Time {
+	if e.Date == nil {
+		return m.Date
+	}
+	if t, err := mail.ParseDate(*e.Date); err == nil {
+		return t
+	}
+	if t, ok := looseDate(*e.Date); ok {
+		return t
+	}
+	return m.Date
+}
+
+// looseDate reads what can be read of a date: midnight stands for a time that is
+// wrong, UTC for a wrong zone.
+func looseDate(s string) (time.Time, bool) {
+	if _, rest, ok := strings.Cut(s, ","); ok {
+		s = rest
+	}
+	words := strings.Fields(s)
+	if len(words) < 3 {
+		return time.Time{}, false
+	}
+	day := strings.Join(words[:3], " ")
+	if len(words) > 3 {
+		for _, layout := range []string{"2 Jan 2006 15:04:05", "2 Jan 2006 15:04"} {
+			if t, err := time.Parse(layout, day+" "+words[3]); err == nil {
+				return t, true
+			}
+		}
+	}
+	t, err := time.Parse("2 Jan 2006", day)
+	return t, err == nil
+}

@@ -1,0 +1,45 @@
+package session
+
+import (
+	"context"
+
+	"rtls/internal/imap/command"
+	"rtls/internal/imap/search"
+	"rtls/internal/mimetree"
+	"rtls/store"
+)
+
+// sort is SORT and UID SORT (RFC 5256, RFC 5957). With RETURN it answers as SEARCH
+// does, in the order of the messages: MIN is the first and MAX the last of them (RFC
+// 5267 section 3.1).
+func (s *Session) sort(ctx context.Context, tag string, c command.Sort) error {
+	h := &hits{}
+	err := s.saving(c.Search, h, func() error { return s.findSorted(ctx, c, h) })
+	switch {
+	case err != nil:
+		return err
+	case c.Return != nil:
+		s.writeESearch(tag, c.Search, h, *c.Return)
+	default:
+		s.writeSearch("* SORT", c.Search, h)
+	}
+	return nil
+}
+
+func (s *Session) findSorted(ctx context.Context, c command.Sort, h *hits) error {
+	v := &s.sel.view
+	sorter := search.NewSorter(c.Criteria)
+	var found []int
+	err := s.find(ctx, c.Search, sorter.LooksAtHeader(), func(at int, m store.Message, sum *mimetree.Summary) {
+		found = append(found, at)
+		sorter.Add(m, sum)
+	})
+	if err != nil {
+		return err
+	}
+	for _, nth := range sorter.Order() {
+		at := found[nth]
+		h.add(v.snap.At(at), v.seq(at), c.UID)
+	}
+	return nil
+}
