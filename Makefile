@@ -68,7 +68,7 @@ PEERS_SEND_UNPACKED = msmtp nullmailer dma
 
 bench-send:
 	@./internal/e2e/setup.sh $(PEERS_SEND) --unpack $(PEERS_SEND_UNPACKED)
-	$(GO) run ./bench/send $(BENCH_SEND)
+	CGO_ENABLED=0 $(GO) run ./bench/send $(BENCH_SEND)
 
 # Writes docs/lda-faults.md.
 lda-faults:
