@@ -227,6 +227,8 @@ func findSelected(name string) func(*Parser, *wire.Lexer) (Command, error) {
 		return parseSearch(uid)
 	case "SORT":
 		return parseSort(uid)
+	case "THREAD":
+		return parseThread(uid)
 	case "EXPUNGE":
 		return parseExpunge(uid)
 	}

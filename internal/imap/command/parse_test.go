@@ -86,6 +86,8 @@ func TestParse(t *testing.T) {
 		"SORT (SUBJECT REVERSE DATE) utf-8 ALL":        Sort{Search{Charset: "UTF-8", Key: all(Key{})}, []Criterion{{By: BySubject}, {By: ByDate, Reverse: true}}},
 		`UID SORT RETURN (COUNT ALL) (displayfrom) "US-ASCII" 1:3 SEEN`: Sort{Search{UID: true, Return: &Return{Count: true, All: true}, Charset: "US-ASCII",
 			Key: all(Key{Op: SeqSet, Set: set(1, 3)}, Key{Op: Keyword, Flag: `\Seen`})}, []Criterion{{By: ByDisplayFrom}}},
+		"THREAD references UTF-8 ALL":                      Thread{Search{Charset: "UTF-8", Key: all(Key{})}, References},
+		`UID THREAD ORDEREDSUBJECT "us-ascii" UID 5 DRAFT`: Thread{Search{UID: true, Charset: "US-ASCII", Key: all(Key{Op: UIDSet, Set: set(5, 5)}, Key{Op: Keyword, Flag: `\Draft`})}, OrderedSubject},
 		`GETQUOTA ""`:                           GetQuota{},
 		`GETQUOTAROOT inbox`:                    GetQuotaRoot{"INBOX"},
 		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`: SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
@@ -143,6 +145,7 @@ func TestParseRejects(t *testing.T) {
 		"GETQUOTA", "GETQUOTAROOT", `SETQUOTA ""`, `SETQUOTA "" (STORAGE)`, `SETQUOTA "" (STORAGE x)`, `SETQUOTA "" STORAGE 1`,
 		"SORT", "SORT ALL", "SORT () UTF-8 ALL", "SORT (REVERSE) UTF-8 ALL", "SORT (REVERSE REVERSE DATE) UTF-8 ALL", "SORT (FOO) UTF-8 ALL", "SORT (DATE) ALL", "SORT (DATE) UTF-8", "SORT RETURN (FOO) (DATE) UTF-8 ALL",
 		"SORT (" + strings.TrimSpace(strings.Repeat("DATE ", maxCriteria+1)) + ") UTF-8 ALL",
+		"THREAD", "THREAD UTF-8 ALL", "THREAD REFS UTF-8 ALL", "THREAD REFERENCES UTF-8", "THREAD REFERENCES ALL", "THREAD RETURN () REFERENCES UTF-8 ALL",
 		"ENABLE", "LOGIN a b",
 	} {
 		tag, _, cmd, l, err := parse(&Parser{}, Selected, "a1 "+input+"\r\nb NOOP\r\n")
@@ -243,6 +246,7 @@ func FuzzParse(f *testing.F) {
 		`a LIST (SUBSCRIBED) "" (a b) RETURN (STATUS (MESSAGES))`, `a SELECT x (QRESYNC (1 2 3:4 (1 2)))`, `a APPEND x (\Seen) "17-Jul-1996 02:44:25 -0700" UTF8 (~{3+}`,
 		"a LOGIN {1+}\r\nx y", `a ID ("a" "b")`, `a CREATE &AOk- (USE (\Sent))`, `a UID MOVE $ y`, `a UID EXPUNGE 5`, `a AUTHENTICATE PLAIN =`, `a ENABLE X`, `a STATUS x (SIZE)`,
 		`a UID SORT RETURN (MIN) (REVERSE SUBJECT DISPLAYTO) UTF-8 SEEN OR 1 2`,
+		`a UID THREAD REFERENCES UTF-8 SEEN`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

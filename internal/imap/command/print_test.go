@@ -104,6 +104,10 @@ func print(p *Parser, name string, cmd Command) string {
 		w.list(criteria)
 		w.str(c.Charset)
 		w.keys(c.Key)
+	case Thread:
+		w.add(c.Algorithm.String())
+		w.str(c.Charset)
+		w.keys(c.Key)
 	case *Append:
 		w.mailbox(c.Mailbox)
 		w.message(c.First)

@@ -86,7 +86,7 @@ func asksForNews(cmd command.Command) bool {
 }
 
 // mayExpunge: sequence numbers do not change during FETCH, STORE and SEARCH (RFC
-// 9051 section 7.5.1), nor during SORT (RFC 5256 section 3).
+// 9051 section 7.5.1), nor during SORT and THREAD (RFC 5256 section 3).
 func mayExpunge(cmd command.Command) bool {
 	switch c := cmd.(type) {
 	case command.Fetch:
@@ -96,6 +96,8 @@ func mayExpunge(cmd command.Command) bool {
 	case command.Search:
 		return c.UID
 	case command.Sort:
+		return c.UID
+	case command.Thread:
 		return c.UID
 	}
 	return true

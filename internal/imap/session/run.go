@@ -235,6 +235,8 @@ func (s *Session) runSelected(ctx context.Context, tag string, cmd command.Comma
 		return s.search(ctx, tag, c)
 	case command.Sort:
 		return s.sort(ctx, tag, c)
+	case command.Thread:
+		return s.thread(ctx, c)
 	case command.Fetch:
 		return s.fetch(ctx, c)
 	case command.Store:
