@@ -22,6 +22,7 @@ type Fetch struct {
 type Item struct {
 	Kind    ItemKind
 	Section *Section
+	Lazy    bool // of Preview: only if it is known already
 }
 
 // ItemKind is a kind of item.
@@ -38,6 +39,7 @@ const (
 	ModSeq
 	EmailID // RFC 8474 section 5
 	ThreadID
+	Preview // RFC 8970
 	RFC822
 	RFC822Header
 	RFC822Text
@@ -47,9 +49,12 @@ const (
 )
 
 var itemNames = [...]string{
-	"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ", "EMAILID", "THREADID",
+	"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ", "EMAILID", "THREADID", "PREVIEW",
 	"RFC822", "RFC822.HEADER", "RFC822.TEXT", "BODY", "BINARY", "BINARY.SIZE",
 }
+
+// lazy is PREVIEW's one modifier.
+const lazy = " (LAZY)"
 
 func (k ItemKind) String() string { return itemNames[k] }
 
@@ -78,6 +83,9 @@ func (i Item) Name() string {
 
 // String is how a client writes the item.
 func (i Item) String() string {
+	if i.Lazy {
+		return i.Kind.String() + lazy
+	}
 	if i.Section == nil {
 		return i.Kind.String()
 	}
@@ -263,15 +271,16 @@ func itemNamed(word string, l *wire.Lexer) (Item, error) {
 			return Item{}, err
 		}
 		section.Peek = peek
-		return Item{kind, section}, nil
+		return Item{Kind: kind, Section: section}, nil
 	}
 	for kind := Flags; kind < BodySection; kind++ {
 		if word == itemNames[kind] {
-			return Item{Kind: kind}, nil
+			// A modifier of FETCH could follow in parentheses, too.
+			return Item{Kind: kind, Lazy: kind == Preview && l.AcceptWord(lazy)}, nil
 		}
 	}
 	if word == "RFC822.PEEK" { // never standard; Outlook sends it
-		return Item{BodySection, &Section{Peek: true}}, nil
+		return Item{Kind: BodySection, Section: &Section{Peek: true}}, nil
 	}
 	return Item{}, wire.Syntaxf("unknown item %s", word)
 }

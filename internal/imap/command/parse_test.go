@@ -62,11 +62,11 @@ func TestParse(t *testing.T) {
 			Patterns: []string{"a", "b*"}, ReturnChildren: true, ReturnStatus: []string{"MESSAGES"}},
 		`FETCH 1:* FAST`: Fetch{Set: set(1, 0), Items: []Item{{Kind: Flags}, {Kind: InternalDate}, {Kind: Size}}},
 		`UID FETCH 5,3 (UID BODY.PEEK[] BODY[1.2.MIME]<0.10>)`: Fetch{UID: true, Set: set(5, 5, 3, 3), Items: []Item{
-			{Kind: UID}, {BodySection, &Section{Peek: true}}, {BodySection, &Section{Part: []uint32{1, 2}, Text: MIME, Partial: true, Length: 10}}}},
+			{Kind: UID}, {Kind: BodySection, Section: &Section{Peek: true}}, {Kind: BodySection, Section: &Section{Part: []uint32{1, 2}, Text: MIME, Partial: true, Length: 10}}}},
 		`FETCH $ BODY[HEADER.FIELDS.NOT (From "X Y")]`: Fetch{Set: NumSet{Saved: true}, Items: []Item{
-			{BodySection, &Section{Text: HeaderFieldsNot, Fields: []string{"From", "X Y"}}}}},
+			{Kind: BodySection, Section: &Section{Text: HeaderFieldsNot, Fields: []string{"From", "X Y"}}}}},
 		`FETCH 1 (BINARY.SIZE[1] BINARY.PEEK[2.3] BODY)`: Fetch{Set: set(1, 1), Items: []Item{
-			{BinarySize, &Section{Part: []uint32{1}}}, {Binary, &Section{Part: []uint32{2, 3}, Peek: true}}, {Kind: Body}}},
+			{Kind: BinarySize, Section: &Section{Part: []uint32{1}}}, {Kind: Binary, Section: &Section{Part: []uint32{2, 3}, Peek: true}}, {Kind: Body}}},
 		`UID FETCH 1:* FLAGS (CHANGEDSINCE 12345 VANISHED)`:   Fetch{UID: true, Set: set(1, 0), Items: []Item{{Kind: Flags}}, Changed: true, ChangedSince: 12345, Vanished: true},
 		`STORE 1 +FLAGS.SILENT (\seen $x)`:                    Store{Set: set(1, 1), Op: Add, Silent: true, Flags: []string{`\Seen`, "$x"}},
 		`UID STORE 1 (UNCHANGEDSINCE 0) -FLAGS \Deleted Junk`: Store{UID: true, Set: set(1, 1), Op: Remove, Flags: []string{`\Deleted`, "Junk"}, Conditional: true},
@@ -88,10 +88,14 @@ func TestParse(t *testing.T) {
 			Key: all(Key{Op: SeqSet, Set: set(1, 3)}, Key{Op: Keyword, Flag: `\Seen`})}, []Criterion{{By: ByDisplayFrom}}},
 		"THREAD references UTF-8 ALL":                      Thread{Search{Charset: "UTF-8", Key: all(Key{})}, References},
 		`UID THREAD ORDEREDSUBJECT "us-ascii" UID 5 DRAFT`: Thread{Search{UID: true, Charset: "US-ASCII", Key: all(Key{Op: UIDSet, Set: set(5, 5)}, Key{Op: Keyword, Flag: `\Draft`})}, OrderedSubject},
-		`GETQUOTA ""`:                           GetQuota{},
-		`GETQUOTAROOT inbox`:                    GetQuotaRoot{"INBOX"},
-		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`: SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
-		`SEARCH MODSEQ 5 $`:                     Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
+		"FETCH 1 PREVIEW":                                  Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview}}},
+		"FETCH 1 PREVIEW (CHANGEDSINCE 1)":                 Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview}}, Changed: true, ChangedSince: 1},
+		"FETCH 1 preview (lazy) (CHANGEDSINCE 1)":          Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview, Lazy: true}}, Changed: true, ChangedSince: 1},
+		"FETCH 1 (PREVIEW (LAZY) PREVIEW UID)":             Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview, Lazy: true}, {Kind: Preview}, {Kind: UID}}},
+		`GETQUOTA ""`:                                      GetQuota{},
+		`GETQUOTAROOT inbox`:                               GetQuotaRoot{"INBOX"},
+		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`:            SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
+		`SEARCH MODSEQ 5 $`:                                Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
 		`APPEND a (\Seen) "17-Jul-1996 02:44:25 -0700" {310}`: &Append{"a", Message{Flags: []string{`\Seen`},
 			Date: time.Date(1996, 7, 17, 2, 44, 25, 0, time.FixedZone("", -7*3600)), Literal: wire.Literal{Size: 310, Sync: true}}},
 		`APPEND a UTF8 (~{3+}`: &Append{"a", Message{UTF8: true, Literal: wire.Literal{Size: 3, Binary: true}}},
@@ -146,6 +150,7 @@ func TestParseRejects(t *testing.T) {
 		"SORT", "SORT ALL", "SORT () UTF-8 ALL", "SORT (REVERSE) UTF-8 ALL", "SORT (REVERSE REVERSE DATE) UTF-8 ALL", "SORT (FOO) UTF-8 ALL", "SORT (DATE) ALL", "SORT (DATE) UTF-8", "SORT RETURN (FOO) (DATE) UTF-8 ALL",
 		"SORT (" + strings.TrimSpace(strings.Repeat("DATE ", maxCriteria+1)) + ") UTF-8 ALL",
 		"THREAD", "THREAD UTF-8 ALL", "THREAD REFS UTF-8 ALL", "THREAD REFERENCES UTF-8", "THREAD REFERENCES ALL", "THREAD RETURN () REFERENCES UTF-8 ALL",
+		"FETCH 1 PREVIEW (FOO)", "FETCH 1 (PREVIEW (FOO))", "FETCH 1 (PREVIEW ())", "FETCH 1 (PREVIEW (LAZY LAZY))", "FETCH 1 (PREVIEW(LAZY))", "FETCH 1 (FLAGS (LAZY))",
 		"ENABLE", "LOGIN a b",
 	} {
 		tag, _, cmd, l, err := parse(&Parser{}, Selected, "a1 "+input+"\r\nb NOOP\r\n")
@@ -247,6 +252,7 @@ func FuzzParse(f *testing.F) {
 		"a LOGIN {1+}\r\nx y", `a ID ("a" "b")`, `a CREATE &AOk- (USE (\Sent))`, `a UID MOVE $ y`, `a UID EXPUNGE 5`, `a AUTHENTICATE PLAIN =`, `a ENABLE X`, `a STATUS x (SIZE)`,
 		`a UID SORT RETURN (MIN) (REVERSE SUBJECT DISPLAYTO) UTF-8 SEEN OR 1 2`,
 		`a UID THREAD REFERENCES UTF-8 SEEN`,
+		`a FETCH 1 (PREVIEW (LAZY) PREVIEW)`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

@@ -105,6 +105,10 @@ func needs(item command.Item) need {
 			return needSummary
 		}
 		return needContent
+	case command.Preview:
+		if !item.Lazy {
+			return needTree
+		}
 	case command.Envelope, command.ThreadID:
 		return needSummary
 	case command.RFC822, command.RFC822Header, command.RFC822Text:
@@ -346,6 +350,13 @@ func (f *fetcher) writeItem(m *message, item command.Item, v value) error {
 	case command.Body, command.BodyStructure:
 		s.item(item.Kind.String())
 		s.writeStructure(m.sum.Root, item.Kind == command.BodyStructure)
+	case command.Preview:
+		s.item("PREVIEW")
+		if item.Lazy {
+			s.w.Raw("NIL")
+		} else {
+			s.w.String(v.preview)
+		}
 	case command.BinarySize:
 		if !v.unknownCTE {
 			s.item(item.Name())

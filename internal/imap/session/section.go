@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rtls/internal/imap/command"
+	"rtls/internal/imap/preview"
 	"rtls/internal/imap/transfer"
 	"rtls/internal/mimetree"
 )
@@ -27,6 +28,8 @@ type value struct {
 	decoded    bool
 	nul        bool // holds NUL
 	unknownCTE bool
+
+	preview string
 }
 
 // value finds the value of an item that comes from the file. It fails only if the
@@ -42,6 +45,8 @@ func (f *fetcher) value(m *message, item command.Item) (value, error) {
 		section = &command.Section{Text: command.BodyText}
 	case command.Binary, command.BinarySize:
 		return m.binary(item.Section)
+	case command.Preview:
+		return m.preview(item)
 	case command.BodySection:
 	default:
 		return value{}, nil
@@ -56,6 +61,19 @@ func (f *fetcher) value(m *message, item command.Item) (value, error) {
 	v.size += int64(len(v.tail))
 	v.cut(section)
 	return v, nil
+}
+
+// preview is the message's first words (RFC 8970). They are kept nowhere, so that
+// there are none for who will not wait.
+func (m *message) preview(item command.Item) (v value, err error) {
+	if item.Lazy {
+		return v, nil
+	}
+	if err := m.open(); err != nil {
+		return v, err
+	}
+	v.preview, err = preview.Of(m.content, m.sum.Root)
+	return v, err
 }
 
 // cut applies a partial fetch. What lies behind the end is empty.

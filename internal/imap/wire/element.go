@@ -46,6 +46,16 @@ func (l *Lexer) Accept(c byte) bool {
 	return false
 }
 
+// AcceptWord steps over a text if it comes next, in any case.
+func (l *Lexer) AcceptWord(s string) bool {
+	rest := l.line[l.pos:]
+	if len(rest) < len(s) || !strings.EqualFold(string(rest[:len(s)]), s) {
+		return false
+	}
+	l.pos += len(s)
+	return true
+}
+
 // Expect steps over c, which has to come next.
 func (l *Lexer) Expect(c byte) error {
 	if l.Accept(c) {
