@@ -16,6 +16,7 @@ type Fetch struct {
 	Changed      bool // CHANGEDSINCE was given (RFC 7162 section 3.1.4)
 	ChangedSince uint64
 	Vanished     bool // and VANISHED with it (RFC 7162 section 3.2.6)
+	Partial      Partial
 }
 
 // Item is one thing to fetch. Section is set for the last three kinds only.
@@ -201,6 +202,8 @@ func (c *Fetch) modifiers(l *wire.Lexer) error {
 		case "VANISHED":
 			c.Vanished = true
 			return nil
+		case "PARTIAL":
+			return c.Partial.read(l)
 		}
 		return wire.Syntaxf("unknown modifier %s", word)
 	})

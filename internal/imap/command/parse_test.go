@@ -92,10 +92,12 @@ func TestParse(t *testing.T) {
 		"FETCH 1 PREVIEW (CHANGEDSINCE 1)":                 Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview}}, Changed: true, ChangedSince: 1},
 		"FETCH 1 preview (lazy) (CHANGEDSINCE 1)":          Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview, Lazy: true}}, Changed: true, ChangedSince: 1},
 		"FETCH 1 (PREVIEW (LAZY) PREVIEW UID)":             Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview, Lazy: true}, {Kind: Preview}, {Kind: UID}}},
-		`GETQUOTA ""`:                                      GetQuota{},
-		`GETQUOTAROOT inbox`:                               GetQuotaRoot{"INBOX"},
-		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`:            SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
-		`SEARCH MODSEQ 5 $`:                                Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
+		"SEARCH RETURN (PARTIAL -1:-100 COUNT) ALL":        Search{Return: &Return{Count: true, Partial: Partial{1, 100, true}}, Key: all(Key{})},
+		"UID FETCH 1 UID (PARTIAL 9:5 CHANGEDSINCE 3)":     Fetch{UID: true, Set: set(1, 1), Items: []Item{{Kind: UID}}, Changed: true, ChangedSince: 3, Partial: Partial{9, 5, false}},
+		`GETQUOTA ""`:                           GetQuota{},
+		`GETQUOTAROOT inbox`:                    GetQuotaRoot{"INBOX"},
+		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`: SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
+		`SEARCH MODSEQ 5 $`:                     Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
 		`APPEND a (\Seen) "17-Jul-1996 02:44:25 -0700" {310}`: &Append{"a", Message{Flags: []string{`\Seen`},
 			Date: time.Date(1996, 7, 17, 2, 44, 25, 0, time.FixedZone("", -7*3600)), Literal: wire.Literal{Size: 310, Sync: true}}},
 		`APPEND a UTF8 (~{3+}`: &Append{"a", Message{UTF8: true, Literal: wire.Literal{Size: 3, Binary: true}}},
@@ -151,6 +153,8 @@ func TestParseRejects(t *testing.T) {
 		"SORT (" + strings.TrimSpace(strings.Repeat("DATE ", maxCriteria+1)) + ") UTF-8 ALL",
 		"THREAD", "THREAD UTF-8 ALL", "THREAD REFS UTF-8 ALL", "THREAD REFERENCES UTF-8", "THREAD REFERENCES ALL", "THREAD RETURN () REFERENCES UTF-8 ALL",
 		"FETCH 1 PREVIEW (FOO)", "FETCH 1 (PREVIEW (FOO))", "FETCH 1 (PREVIEW ())", "FETCH 1 (PREVIEW (LAZY LAZY))", "FETCH 1 (PREVIEW(LAZY))", "FETCH 1 (FLAGS (LAZY))",
+		"SEARCH RETURN (PARTIAL) ALL", "SEARCH RETURN (PARTIAL 1) ALL", "SEARCH RETURN (PARTIAL 1:0) ALL", "SEARCH RETURN (PARTIAL -1:2) ALL", "SEARCH RETURN (PARTIAL 1:-2) ALL", "SEARCH RETURN (PARTIAL 1:*) ALL",
+		"SEARCH RETURN (ALL PARTIAL 1:2) ALL", "SEARCH RETURN (PARTIAL 1:2 PARTIAL 1:2) ALL", "UID FETCH 1 UID (PARTIAL 0:1)", "UID FETCH 1 UID (PARTIAL 1:2 PARTIAL 3:4)",
 		"ENABLE", "LOGIN a b",
 	} {
 		tag, _, cmd, l, err := parse(&Parser{}, Selected, "a1 "+input+"\r\nb NOOP\r\n")
@@ -253,6 +257,7 @@ func FuzzParse(f *testing.F) {
 		`a UID SORT RETURN (MIN) (REVERSE SUBJECT DISPLAYTO) UTF-8 SEEN OR 1 2`,
 		`a UID THREAD REFERENCES UTF-8 SEEN`,
 		`a FETCH 1 (PREVIEW (LAZY) PREVIEW)`,
+		`a SEARCH RETURN (PARTIAL 1:2) ALL`, `a UID FETCH 1 (UID) (PARTIAL -3:-4)`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

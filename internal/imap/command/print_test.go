@@ -86,9 +86,16 @@ func print(p *Parser, name string, cmd Command) string {
 			items = append(items, item.String())
 		}
 		w.list(items)
+		var modifiers []string
 		if c.Changed {
 			vanished := map[bool]string{true: " VANISHED"}[c.Vanished]
-			w.add(fmt.Sprintf("(CHANGEDSINCE %d%s)", c.ChangedSince, vanished))
+			modifiers = append(modifiers, fmt.Sprintf("CHANGEDSINCE %d%s", c.ChangedSince, vanished))
+		}
+		if c.Partial != (Partial{}) {
+			modifiers = append(modifiers, "PARTIAL", c.Partial.String())
+		}
+		if modifiers != nil {
+			w.list(modifiers)
 		}
 	case Search:
 		w.search(c)
@@ -233,6 +240,9 @@ func (w *printer) returns(r *Return) {
 			if o.on {
 				words = append(words, o.word)
 			}
+		}
+		if r.Partial != (Partial{}) {
+			words = append(words, "PARTIAL", r.Partial.String())
 		}
 		w.add("RETURN")
 		w.list(words)

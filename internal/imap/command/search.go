@@ -17,7 +17,10 @@ type Search struct {
 
 // Return says what of a search's result is wanted (RFC 4731, RFC 5182). RETURN ()
 // is All.
-type Return struct{ Min, Max, All, Count, Save bool }
+type Return struct {
+	Min, Max, All, Count, Save bool
+	Partial                    Partial // instead of All
+}
 
 // Key is a node of what is searched for. Which fields count depends on Op.
 type Key struct {
@@ -176,6 +179,8 @@ func (s *searchParser) results(r *Return) error {
 			r.Count = true
 		case "SAVE":
 			r.Save = true
+		case "PARTIAL":
+			return r.Partial.read(s.l)
 		default:
 			if err == nil {
 				err = wire.Syntaxf("unknown result option %s", word)
@@ -185,6 +190,9 @@ func (s *searchParser) results(r *Return) error {
 	})
 	if *r == (Return{}) {
 		r.All = true
+	}
+	if err == nil && r.All && r.Partial != (Partial{}) {
+		err = wire.Syntaxf("ALL and PARTIAL exclude each other") // RFC 9394 section 3.1
 	}
 	return err
 }

@@ -55,6 +55,9 @@ func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 			return err
 		}
 	}
+	if c.Partial != (command.Partial{}) {
+		t = f.page(t, c.Partial)
+	}
 	f.gone = t.gone
 	if f.need >= needSummary {
 		f.known = s.summaries(f.need == needTree)
@@ -129,6 +132,25 @@ func (s *Session) fetchVanished(ctx context.Context, c command.Fetch) error {
 	}
 	s.writeEarlier(wire.Intersect(vanished, among))
 	return nil
+}
+
+// page leaves of the targets a page of those that there is something to say of (RFC
+// 9394 section 3.3).
+func (f *fetcher) page(t targets, p command.Partial) targets {
+	snap := f.s.sel.view.snap
+	var wanted []int
+	_ = t.each(func(at int) error {
+		if snap.At(at).ModSeq > f.since {
+			wanted = append(wanted, at)
+		}
+		return nil
+	})
+	from, to := p.Of(len(wanted))
+	page := targets{gone: t.gone}
+	for _, at := range wanted[from:to] {
+		page.add(at, at+1)
+	}
+	return page
 }
 
 // Messages are marked as \Seen some at a time, right before they are sent: one by

@@ -48,6 +48,25 @@ func addNext(ranges []wire.Range, n uint32) []wire.Range {
 	return append(ranges, wire.Range{Lo: n, Hi: n})
 }
 
+// page returns what of the UIDs or numbers PARTIAL asks for, nothing if it was not
+// given.
+func (h *hits) page(ranges []wire.Range, p command.Partial) (page []wire.Range) {
+	if p == (command.Partial{}) {
+		return nil
+	}
+	from, to := p.Of(int(h.count))
+	at := 0 // of the range
+	for _, r := range ranges {
+		size := int(r.Hi-r.Lo) + 1
+		lo, hi := max(from-at, 0), min(to-at, size)
+		if lo < hi {
+			page = append(page, wire.Range{Lo: r.Lo + uint32(lo), Hi: r.Lo + uint32(hi-1)})
+		}
+		at += size
+	}
+	return page
+}
+
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4, RFC 4731, RFC 5182).
 func (s *Session) search(ctx context.Context, tag string, c command.Search) error {
 	h := &hits{}
@@ -200,11 +219,13 @@ func hasFlag(m store.Message, flag string) bool {
 	return slices.ContainsFunc(m.Keywords, func(k string) bool { return strings.EqualFold(k, flag) })
 }
 
-// save keeps the result for "$". With MIN and MAX alone, only these are kept.
+// save keeps the result for "$". With MIN and MAX alone, only these are kept, and with
+// PARTIAL that, too (RFC 9394 section 3.2).
 func (s *Session) save(h *hits, r *command.Return) {
 	s.sel.saved = wire.Set(h.uids).Resolve(0)
-	if (r.Min || r.Max) && !r.All && !r.Count && h.count > 0 {
-		var kept wire.Set
+	page := r.Partial != (command.Partial{})
+	if (page || (r.Min || r.Max) && !r.Count) && !r.All && h.count > 0 {
+		kept := wire.Set(h.page(h.uids, r.Partial))
 		if r.Min {
 			kept = append(kept, wire.Range{Lo: h.first.UID, Hi: h.first.UID})
 		}
@@ -254,25 +275,43 @@ func (s *Session) writeESearch(tag string, c command.Search, h *hits, r command.
 		s.w.Raw(" ALL ")
 		s.w.Set(h.numbers)
 	}
+	if r.Partial != (command.Partial{}) {
+		s.w.Raw(" PARTIAL (", r.Partial.String(), " ")
+		if page := h.page(h.numbers, r.Partial); page != nil {
+			s.w.Set(page)
+		} else {
+			s.w.Raw("NIL")
+		}
+		s.w.Raw(")")
+	}
 	if r.Count {
 		number("COUNT", h.count)
 	}
 	if found && c.Key.Uses(command.ModSeqFrom) {
-		number("MODSEQ", returnedModSeq(h, r))
+		if n := s.returnedModSeq(h, r); n > 0 {
+			number("MODSEQ", n)
+		}
 	}
 	s.w.CRLF()
 }
 
 // returnedModSeq is the highest mod-sequence of the messages in the response (RFC
-// 7162 section 3.1.10).
-func returnedModSeq(h *hits, r command.Return) uint64 {
-	switch {
-	case r.All || r.Count || !r.Min && !r.Max:
+// 7162 section 3.1.10), 0 if there are none.
+func (s *Session) returnedModSeq(h *hits, r command.Return) (highest uint64) {
+	page := r.Partial != (command.Partial{})
+	if r.All || r.Count || !r.Min && !r.Max && !page {
 		return h.modSeq
-	case !r.Max:
-		return h.first.ModSeq
-	case !r.Min:
-		return h.last.ModSeq
 	}
-	return max(h.first.ModSeq, h.last.ModSeq)
+	if r.Min {
+		highest = h.first.ModSeq
+	}
+	if r.Max {
+		highest = max(highest, h.last.ModSeq)
+	}
+	snap := s.sel.view.snap
+	_ = s.sel.view.byUID(h.page(h.uids, r.Partial)).each(func(at int) error {
+		highest = max(highest, snap.At(at).ModSeq)
+		return nil
+	})
+	return highest
 }

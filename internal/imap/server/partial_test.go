@@ -1,0 +1,72 @@
+package server
+
+import "testing"
+
+// RFC 9394 section 3.
+func TestPartialSearch(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(10)
+	c := s.login("INBOX")
+	c.do(`STORE 3,6 +FLAGS.SILENT (\Deleted)`)
+	c.do("EXPUNGE") // UIDs 1, 2, 4, 5 and 7 to 10 stay
+	c.script(`
+		C: A01 UID SEARCH RETURN (PARTIAL -1:-3) ALL
+		S: * ESEARCH (TAG "A01") UID PARTIAL (-1:-3 8:10)
+		S: A01 OK UID SEARCH completed
+		C: A02 UID SEARCH RETURN (COUNT PARTIAL 2:5) UNDELETED
+		S: * ESEARCH (TAG "A02") UID PARTIAL (2:5 2,4:5,7) COUNT 8
+		S: A02 OK UID SEARCH completed
+		C: A03 SEARCH RETURN (MIN MAX PARTIAL 5:2) UID 2:*
+		S: * ESEARCH (TAG "A03") MIN 2 MAX 8 PARTIAL (5:2 3:6)
+		S: A03 OK SEARCH completed
+		C: A04 UID SEARCH RETURN (PARTIAL 24000:24500) ALL
+		S: * ESEARCH (TAG "A04") UID PARTIAL (24000:24500 NIL)
+		S: A04 OK UID SEARCH completed
+		C: A05 UID SEARCH RETURN (PARTIAL -7:-100) ALL
+		S: * ESEARCH (TAG "A05") UID PARTIAL (-7:-100 1:2)
+		S: A05 OK UID SEARCH completed
+		C: A06 UID SEARCH RETURN (PARTIAL 1:5) SEEN
+		S: * ESEARCH (TAG "A06") UID PARTIAL (1:5 NIL)
+		S: A06 OK UID SEARCH completed
+		C: A07 UID SEARCH RETURN (PARTIAL 1:100 ALL) ALL
+		S: A07 BAD ALL and PARTIAL exclude each other
+		C: A08 UID SEARCH RETURN (SAVE PARTIAL 2:3 MAX COUNT) ALL
+		S: * ESEARCH (TAG "A08") UID MAX 10 PARTIAL (2:3 2,4) COUNT 8
+		S: A08 OK UID SEARCH completed
+		C: A09 UID SEARCH $
+		S: * SEARCH 2 4 10
+		S: A09 OK UID SEARCH completed
+		C: A10 UID SORT RETURN (PARTIAL 1:2) (REVERSE SUBJECT) UTF-8 2:6
+		S: * ESEARCH (TAG "A10") UID PARTIAL (1:2 8,7)
+		S: A10 OK UID SORT completed
+	`)
+}
+
+func TestPartialFetch(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(6)
+	c := s.login("INBOX")
+	c.do("ENABLE CONDSTORE")
+	c.do(`STORE 2,5 +FLAGS.SILENT (\Seen)`)
+	c.script(`
+		C: 10 UID FETCH 2:* (UID) (PARTIAL -1:-2)
+		S: * 5 FETCH (UID 5)
+		S: * 6 FETCH (UID 6)
+		S: 10 OK UID FETCH completed
+		C: 11 UID FETCH 2:100 (UID) (PARTIAL 3:2)
+		S: * 3 FETCH (UID 3)
+		S: * 4 FETCH (UID 4)
+		S: 11 OK UID FETCH completed
+		C: 12 UID FETCH 1:* (UID) (PARTIAL 7:9)
+		S: 12 OK UID FETCH completed
+		C: 13 UID FETCH 1:* (UID) (PARTIAL -1:-1 CHANGEDSINCE 7)
+		S: * 5 FETCH (UID 5 MODSEQ (<*>))
+		S: 13 OK UID FETCH completed
+		C: 14 UID SEARCH RETURN (PARTIAL 1:1) MODSEQ 1
+		S: * ESEARCH (TAG "14") UID PARTIAL (1:1 1) MODSEQ 2
+		S: 14 OK UID SEARCH completed
+		C: 15 UID SEARCH RETURN (PARTIAL 9:10) MODSEQ 1
+		S: * ESEARCH (TAG "15") UID PARTIAL (9:10 NIL)
+		S: 15 OK UID SEARCH completed
+	`)
+}
