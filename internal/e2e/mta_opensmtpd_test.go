@@ -14,8 +14,8 @@ listen on 127.0.0.1 port %s hostname mx.example.org
 
 `
 
-// startOpenSMTPD starts an OpenSMTPD with a snippet of docs/mta.
-func startOpenSMTPD(t *testing.T, h *mailHost, snippet string) *mta {
+// startOpenSMTPD starts an OpenSMTPD with a snippet of docs/mta, and options of smtpd(8).
+func startOpenSMTPD(t *testing.T, h *mailHost, snippet string, options ...string) *mta {
 	t.Helper()
 	m := &mta{host: h, port: freePort(t), logFile: filepath.Join(h.dir, "output")}
 	config := filepath.Join(h.dir, "smtpd.conf")
@@ -23,8 +23,9 @@ func startOpenSMTPD(t *testing.T, h *mailHost, snippet string) *mta {
 		t.Fatal(err)
 	}
 	const start = `mkdir -p -m 711 /var/spool/smtpd && mkdir -p /var/lib/opensmtpd/empty &&
-exec /usr/sbin/smtpd -d -f "$0"`
-	startMTA(t, m, inMachine(t, h.dir, "opensmtpd", "opensmtpd opensmtpq", "sh", "-c", start, config))
+exec /usr/sbin/smtpd -d -f "$0" "$@"`
+	command := append([]string{"sh", "-c", start, config}, options...)
+	startMTA(t, m, inMachine(t, h.dir, "opensmtpd", "opensmtpd opensmtpq", command...))
 	return m
 }
 

@@ -2,14 +2,19 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"rtls/internal/testpki"
 )
 
 // TestSubmissionServers submits to servers that others have written.
@@ -17,6 +22,7 @@ func TestSubmissionServers(t *testing.T) {
 	t.Run("smtp-server", testNodeServer)
 	t.Run("postfix", testPostfixSubmission)
 	t.Run("exim", testEximSubmission)
+	t.Run("opensmtpd", testOpenSMTPDSubmission)
 }
 
 // submitTo pipes canary into rtls-send for a server on loopback that needs no login.
@@ -122,17 +128,17 @@ func testNodeServer(t *testing.T) {
 // refusesAndTakes makes sure that nothing with REQUIRETLS goes to a server without,
 // and that without it the server would have taken it. quiet and taken are what the
 // server's log says of the two.
-func (m *mta) refusesAndTakes(t *testing.T, quiet, taken string) {
+func (m *mta) refusesAndTakes(t *testing.T, mode, quiet, taken string) {
 	t.Helper()
 	ca := filepath.Join(m.host.dir, "ca.pem")
-	if r := submitTo(t, m.port, "starttls", ca, yes); r.code != 69 || !strings.Contains(r.stderr, "5.7.30") {
+	if r := submitTo(t, m.port, mode, ca, yes); r.code != 69 || !strings.Contains(r.stderr, "5.7.30") {
 		t.Errorf("%+v", r)
 	}
 	eventually(t, "the server says goodbye", func() bool { return strings.Contains(m.log(), quiet) })
 	if log := m.log(); strings.Contains(log, "sender@example.org") || strings.Contains(log, "alice") {
 		t.Error(log)
 	}
-	if r := submitTo(t, m.port, "starttls", ca, auto); r.code != 0 {
+	if r := submitTo(t, m.port, mode, ca, auto); r.code != 0 {
 		t.Errorf("%+v", r)
 	}
 	eventually(t, "the server takes a message", func() bool { return strings.Contains(m.log(), taken) })
@@ -143,7 +149,7 @@ func testPostfixSubmission(t *testing.T) {
 	p := newPostfix(t, h)
 	p.start(t, "", "smtpd_tls_security_level = may",
 		"smtpd_tls_cert_file = "+filepath.Join(h.dir, "mx.pem"), "smtpd_tls_key_file = "+filepath.Join(h.dir, "mx.key"))
-	p.refusesAndTakes(t, " ehlo=2 starttls=1 quit=1 commands=4\n", "from=<sender@example.org>")
+	p.refusesAndTakes(t, "starttls", " ehlo=2 starttls=1 quit=1 commands=4\n", "from=<sender@example.org>")
 }
 
 func testEximSubmission(t *testing.T) {
@@ -166,5 +172,75 @@ hole:
   driver = redirect
   data = :blackhole:
 `, filepath.Join(h.dir, "mx.pem"), readable))
-	m.refusesAndTakes(t, "no MAIL in SMTP connection", "<= sender@example.org")
+	m.refusesAndTakes(t, "starttls", "no MAIL in SMTP connection", "<= sender@example.org")
+}
+
+// The OpenSMTPD of Debian 12 cannot do TLS itself: with the OpenSSL there each handshake
+// ends in "missing private key", RSA or ECDSA. So the TLS is ours and the server behind
+// it is theirs.
+func testOpenSMTPDSubmission(t *testing.T) {
+	h := newMTAHost(t)
+	m := startOpenSMTPD(t, h, fmt.Sprintf(`action "hole" mda "/bin/true" virtual { "@" = %s }
+match from any for any action "hole"
+`, mailUser), "-v", "-T", "smtp") // it logs each command that it hears
+	m.port = unwrapTLS(t, h.ca, m.port)
+	m.refusesAndTakes(t, "implicit", "smtp disconnected reason=quit", "from=<sender@example.org> to=<alice@example.org>")
+	if !strings.Contains(m.log(), "<<< MAIL FROM:<sender@example.org>") {
+		t.Error("the log does not tell of commands, so its silence says nothing")
+	}
+}
+
+// unwrapTLS listens for TLS on loopback and hands what is inside to another port. It
+// takes connections until the test ends, one at a time.
+func unwrapTLS(t *testing.T, ca *testpki.CA, inner string) (port string) {
+	t.Helper()
+	cert, err := ca.TLS(testpki.Leaf{Names: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // the cleanup waits for it
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			unwrap(c, inner)
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	_, port, err = net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// unwrap returns when both ends of a connection are closed. An error shows at the client.
+func unwrap(c net.Conn, inner string) {
+	defer c.Close()
+	s, err := net.Dial("tcp", "127.0.0.1:"+inner)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	limit := time.Now().Add(time.Minute)
+	_, _ = c.SetDeadline(limit), s.SetDeadline(limit)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(c, s)
+		_ = c.Close()
+	}()
+	_, _ = io.Copy(s, c)
+	_ = s.Close()
+	<-done
 }
