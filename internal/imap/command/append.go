@@ -22,6 +22,35 @@ type Message struct {
 	UTF8    bool // inside "UTF8 (...)" (RFC 6855 section 4)
 }
 
+// ReplaceMessage is REPLACE and UID REPLACE (RFC 8508): an APPEND of one message that
+// takes the place of another.
+type ReplaceMessage struct {
+	UID bool
+	Set NumSet // of one number
+	Append
+}
+
+func parseReplace(uid bool) func(*Parser, *wire.Lexer) (Command, error) {
+	return func(p *Parser, l *wire.Lexer) (Command, error) {
+		c := &ReplaceMessage{UID: uid}
+		if err := spaced(l, func() (err error) {
+			c.Set.Set, err = l.Set()
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		if set := c.Set.Set; len(set) != 1 || set[0].Lo != set[0].Hi {
+			return nil, wire.Syntaxf("REPLACE takes one message number")
+		}
+		added, err := parseAppend(p, l)
+		if err != nil {
+			return nil, err
+		}
+		c.Append = *added.(*Append)
+		return c, nil
+	}
+}
+
 func parseAppend(p *Parser, l *wire.Lexer) (Command, error) {
 	c := &Append{}
 	if err := spaced(l, p.into(l, &c.Mailbox)); err != nil {

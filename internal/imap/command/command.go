@@ -86,7 +86,7 @@ type entry struct {
 // *wire.SyntaxError, or one that ends the connection. Either way l.Finish has to
 // follow.
 //
-// Of an Append the first literal is announced, but not yet read: see NextMessage.
+// Of an Append and a ReplaceMessage the first literal is announced, but not yet read: see NextMessage.
 func (p *Parser) Parse(l *wire.Lexer, state State) (tag, name string, cmd Command, err error) {
 	if tag, err = l.Tag(); err != nil {
 		return tag, "", nil, err
@@ -107,7 +107,9 @@ func (p *Parser) Parse(l *wire.Lexer, state State) (tag, name string, cmd Comman
 	if cmd, err = e.parse(p, l); err != nil {
 		return tag, name, nil, err
 	}
-	if _, streams := cmd.(*Append); !streams {
+	switch cmd.(type) {
+	case *Append, *ReplaceMessage: // go on with literals
+	default:
 		err = l.End()
 	}
 	return tag, name, cmd, err
@@ -223,6 +225,8 @@ func findSelected(name string) func(*Parser, *wire.Lexer) (Command, error) {
 		return parseCopy(uid, false)
 	case "MOVE":
 		return parseCopy(uid, true)
+	case "REPLACE":
+		return parseReplace(uid)
 	case "SEARCH":
 		return parseSearch(uid)
 	case "SORT":

@@ -94,10 +94,11 @@ func TestParse(t *testing.T) {
 		"FETCH 1 (PREVIEW (LAZY) PREVIEW UID)":             Fetch{Set: set(1, 1), Items: []Item{{Kind: Preview, Lazy: true}, {Kind: Preview}, {Kind: UID}}},
 		"SEARCH RETURN (PARTIAL -1:-100 COUNT) ALL":        Search{Return: &Return{Count: true, Partial: Partial{1, 100, true}}, Key: all(Key{})},
 		"UID FETCH 1 UID (PARTIAL 9:5 CHANGEDSINCE 3)":     Fetch{UID: true, Set: set(1, 1), Items: []Item{{Kind: UID}}, Changed: true, ChangedSince: 3, Partial: Partial{9, 5, false}},
-		`GETQUOTA ""`:                           GetQuota{},
-		`GETQUOTAROOT inbox`:                    GetQuotaRoot{"INBOX"},
-		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`: SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
-		`SEARCH MODSEQ 5 $`:                     Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
+		`UID REPLACE * Drafts (\Seen) {3}`:                 &ReplaceMessage{UID: true, Set: set(0, 0), Append: Append{"Drafts", Message{Flags: []string{`\Seen`}, Literal: wire.Literal{Size: 3, Sync: true}}}},
+		`GETQUOTA ""`:                                      GetQuota{},
+		`GETQUOTAROOT inbox`:                               GetQuotaRoot{"INBOX"},
+		`SETQUOTA "" (STORAGE 512 MESSAGE 100)`:            SetQuota{"", []QuotaLimit{{"STORAGE", 512}, {"MESSAGE", 100}}},
+		`SEARCH MODSEQ 5 $`:                                Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
 		`APPEND a (\Seen) "17-Jul-1996 02:44:25 -0700" {310}`: &Append{"a", Message{Flags: []string{`\Seen`},
 			Date: time.Date(1996, 7, 17, 2, 44, 25, 0, time.FixedZone("", -7*3600)), Literal: wire.Literal{Size: 310, Sync: true}}},
 		`APPEND a UTF8 (~{3+}`: &Append{"a", Message{UTF8: true, Literal: wire.Literal{Size: 3, Binary: true}}},
@@ -125,6 +126,11 @@ func same(a, b Command) bool {
 		xx, yy := *x, *y
 		xx.First.Date, yy.First.Date = time.Time{}, time.Time{}
 		return reflect.DeepEqual(xx, yy)
+	}
+	r, ok := a.(*ReplaceMessage)
+	s, ok2 := b.(*ReplaceMessage)
+	if ok && ok2 {
+		return r.UID == s.UID && reflect.DeepEqual(r.Set, s.Set) && same(&r.Append, &s.Append)
 	}
 	return reflect.DeepEqual(a, b)
 }
@@ -155,6 +161,7 @@ func TestParseRejects(t *testing.T) {
 		"FETCH 1 PREVIEW (FOO)", "FETCH 1 (PREVIEW (FOO))", "FETCH 1 (PREVIEW ())", "FETCH 1 (PREVIEW (LAZY LAZY))", "FETCH 1 (PREVIEW(LAZY))", "FETCH 1 (FLAGS (LAZY))",
 		"SEARCH RETURN (PARTIAL) ALL", "SEARCH RETURN (PARTIAL 1) ALL", "SEARCH RETURN (PARTIAL 1:0) ALL", "SEARCH RETURN (PARTIAL -1:2) ALL", "SEARCH RETURN (PARTIAL 1:-2) ALL", "SEARCH RETURN (PARTIAL 1:*) ALL",
 		"SEARCH RETURN (ALL PARTIAL 1:2) ALL", "SEARCH RETURN (PARTIAL 1:2 PARTIAL 1:2) ALL", "UID FETCH 1 UID (PARTIAL 0:1)", "UID FETCH 1 UID (PARTIAL 1:2 PARTIAL 3:4)",
+		"REPLACE", "REPLACE 1", "REPLACE 1 a", "REPLACE 1,2 a {3}", "REPLACE 1:2 a {3}", "REPLACE $ a {3}",
 		"ENABLE", "LOGIN a b",
 	} {
 		tag, _, cmd, l, err := parse(&Parser{}, Selected, "a1 "+input+"\r\nb NOOP\r\n")
@@ -258,6 +265,7 @@ func FuzzParse(f *testing.F) {
 		`a UID THREAD REFERENCES UTF-8 SEEN`,
 		`a FETCH 1 (PREVIEW (LAZY) PREVIEW)`,
 		`a SEARCH RETURN (PARTIAL 1:2) ALL`, `a UID FETCH 1 (UID) (PARTIAL -3:-4)`,
+		`a UID REPLACE 1 x (\Draft) "17-Jul-1996 02:44:25 -0700" {3}`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

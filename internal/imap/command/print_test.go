@@ -115,6 +115,10 @@ func print(p *Parser, name string, cmd Command) string {
 		w.add(c.Algorithm.String())
 		w.str(c.Charset)
 		w.keys(c.Key)
+	case *ReplaceMessage:
+		w.add(c.Set.String())
+		w.mailbox(c.Mailbox)
+		w.message(c.First)
 	case *Append:
 		w.mailbox(c.Mailbox)
 		w.message(c.First)

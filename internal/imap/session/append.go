@@ -15,13 +15,50 @@ import (
 // append is APPEND of one message or several (RFC 3502), which are stored all or
 // not at all. A message is stored only if all of its announced octets came.
 func (s *Session) append(ctx context.Context, c *command.Append) error {
+	const most = 100 // files are open
+	code, err := s.appendAll(ctx, c, most)
+	if err != nil {
+		return err
+	}
+	s.ok(code, "APPEND completed")
+	return nil
+}
+
+// replace is REPLACE (RFC 8508). The old message goes when the new one is durable: a
+// crash, or an error, can leave both, but never none.
+func (s *Session) replace(ctx context.Context, c *command.ReplaceMessage) error {
+	if s.sel.readOnly {
+		return errReadOnly
+	}
+	t, err := s.targets(c.Set, c.UID)
+	if err != nil {
+		return err
+	}
+	if t.empty() {
+		return refuse("EXPUNGEISSUED", "the message to be replaced is not there")
+	}
+	old := t.uids(s.sel.view.snap)
+	code, err := s.appendAll(ctx, &c.Append, 1)
+	if err != nil {
+		return err
+	}
+	if err := s.sel.box.Expunge(ctx, old); err != nil {
+		return err
+	}
+	s.w.Status("*", "OK", code, "replaced") // before the message vanishes (RFC 8508 section 3.1)
+	return nil
+}
+
+// appendAll appends the messages of a command, of which there may be so many, and
+// returns the response code that says where they are.
+func (s *Session) appendAll(ctx context.Context, c *command.Append, most int) (code string, err error) {
 	name := trimSeparator(c.Mailbox)
 	if err := s.fits(c.First); err != nil {
-		return err
+		return "", err
 	}
 	box, err := s.account.Mailbox(ctx, name)
 	if err != nil {
-		return tryCreate(err)
+		return "", tryCreate(err)
 	}
 	defer func() {
 		if err := box.Close(); err != nil {
@@ -29,7 +66,7 @@ func (s *Session) append(ctx context.Context, c *command.Append) error {
 		}
 	}()
 	known := keywordsOf(box.Snapshot())
-	staged, err := s.stage(ctx, name, c.First, &known)
+	staged, err := s.stage(ctx, name, c.First, most, &known)
 	defer func() {
 		for _, m := range staged {
 			if err := m.Delivery.Abort(); err != nil {
@@ -38,14 +75,13 @@ func (s *Session) append(ctx context.Context, c *command.Append) error {
 		}
 	}()
 	if err != nil {
-		return err
+		return "", err
 	}
 	uids, err := box.AppendAll(ctx, staged)
 	if err != nil {
-		return err
+		return "", err
 	}
-	s.ok(fmt.Sprintf("APPENDUID %d %s", box.Snapshot().UIDValidity(), wire.AppendSet(nil, wire.Ranges(uids))), "APPEND completed")
-	return nil
+	return fmt.Sprintf("APPENDUID %d %s", box.Snapshot().UIDValidity(), wire.AppendSet(nil, wire.Ranges(uids))), nil
 }
 
 // tryCreate is the answer to APPEND, COPY and MOVE into a mailbox that is not
@@ -65,14 +101,13 @@ func (s *Session) fits(m command.Message) error {
 }
 
 // stage writes all messages of the command; none of them is visible yet.
-func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, known *keywords) (all []store.Pending, err error) {
-	const most = 100 // files are open
+func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, most int, known *keywords) (all []store.Pending, err error) {
 	for next := &m; next != nil; {
 		if err := s.fits(*next); err != nil {
 			return all, err
 		}
 		if len(all) == most {
-			return all, refuse("LIMIT", "more than %d messages in one command", most)
+			return all, refuse("LIMIT", "one command takes so many messages: %d", most)
 		}
 		d, err := s.account.Deliver(ctx, mailbox)
 		if err != nil {

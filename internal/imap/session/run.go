@@ -241,6 +241,8 @@ func (s *Session) runSelected(ctx context.Context, tag string, cmd command.Comma
 		return s.fetch(ctx, c)
 	case command.Store:
 		return s.store(ctx, c)
+	case *command.ReplaceMessage:
+		return s.replace(ctx, c)
 	case command.Copy:
 		return s.copy(ctx, c)
 	}
