@@ -175,9 +175,9 @@ hole:
 	m.refusesAndTakes(t, "starttls", "no MAIL in SMTP connection", "<= sender@example.org")
 }
 
-// The OpenSMTPD of Debian 12 cannot do TLS itself: with the OpenSSL there each handshake
-// ends in "missing private key", RSA or ECDSA. So the TLS is ours and the server behind
-// it is theirs.
+// The OpenSMTPD of Debian 12 cannot do TLS with us: with the OpenSSL there the handshake
+// ends in "missing private key", RSA or ECDSA. So the TLS in front of it is the test's,
+// and what the server says comes through it.
 func testOpenSMTPDSubmission(t *testing.T) {
 	h := newMTAHost(t)
 	m := startOpenSMTPD(t, h, fmt.Sprintf(`action "hole" mda "/bin/true" virtual { "@" = %s }
