@@ -218,7 +218,7 @@ func TestDefect04NoHangOnRefusedLiteral(t *testing.T) {
 		C: alice {6}
 		S: + go ahead
 		C: secret
-		S: b OK [CAPABILITY <*>=<*>=<*>=104857600] logged in
+		S: b ` + loggedIn + `
 	`)
 }
 
