@@ -74,7 +74,12 @@ type Parser struct {
 	UTF8 bool
 	// NoCharset says that SEARCH must not name a charset (RFC 6855 section 3).
 	NoCharset bool
+	// UIDOnly says that messages must not be named by sequence numbers (RFC 9586).
+	UIDOnly bool
 }
+
+// errUIDRequired is the answer to sequence numbers of a client that wants none.
+var errUIDRequired = &wire.SyntaxError{Code: "UIDREQUIRED", Text: "sequence numbers are switched off"}
 
 type entry struct {
 	states State
@@ -103,6 +108,9 @@ func (p *Parser) Parse(l *wire.Lexer, state State) (tag, name string, cmd Comman
 	}
 	if e.states&state == 0 {
 		return tag, name, nil, wire.Syntaxf("%s is not possible %s", name, situation(state))
+	}
+	if p.UIDOnly && needsNumbers(name) {
+		return tag, name, nil, errUIDRequired
 	}
 	if cmd, err = e.parse(p, l); err != nil {
 		return tag, name, nil, err
@@ -135,6 +143,16 @@ func lookup(l *wire.Lexer) (e entry, name string, err error) {
 		return e, "", wire.Syntaxf("unknown command")
 	}
 	return e, name, nil
+}
+
+// needsNumbers reports whether a command has a form with UID that has to be used if
+// sequence numbers are not wanted. EXPUNGE names no messages.
+func needsNumbers(name string) bool {
+	switch name {
+	case "FETCH", "STORE", "COPY", "MOVE", "REPLACE", "SEARCH", "SORT", "THREAD":
+		return true
+	}
+	return false
 }
 
 func situation(state State) string {

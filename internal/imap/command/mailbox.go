@@ -123,6 +123,9 @@ func parseSelect(readOnly bool) func(*Parser, *wire.Lexer) (Command, error) {
 				c.CondStore = true
 				return spaced(l, func() (err error) {
 					c.QResync, err = parseQResync(l)
+					if err == nil && p.UIDOnly && c.QResync.SeqMatch != nil {
+						err = errUIDRequired
+					}
 					return err
 				})
 			}

@@ -88,7 +88,7 @@ func parseSearch(uid bool) func(*Parser, *wire.Lexer) (Command, error) {
 		if err := l.SP(); err != nil {
 			return nil, err
 		}
-		s := searchParser{l: l}
+		s := searchParser{l: l, uids: p.UIDOnly}
 		word, err := s.prefix(p, &c)
 		if err != nil {
 			return nil, err
@@ -100,6 +100,7 @@ func parseSearch(uid bool) func(*Parser, *wire.Lexer) (Command, error) {
 
 type searchParser struct {
 	l    *wire.Lexer
+	uids bool // no sequence numbers
 	keys int
 }
 
@@ -203,6 +204,9 @@ func (s *searchParser) key(depth int) (Key, error) {
 		return s.group(depth)
 	case c == '$' || c == '*' || c >= '0' && c <= '9':
 		set, err := numSet(s.l)
+		if err == nil && s.uids && !set.Saved {
+			err = errUIDRequired
+		}
 		return Key{Op: SeqSet, Set: set}, err
 	}
 	word, err := s.l.Word("")

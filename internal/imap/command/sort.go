@@ -37,12 +37,12 @@ func (k SortBy) String() string { return sortNames[k] }
 const maxCriteria = 20
 
 func parseSort(uid bool) func(*Parser, *wire.Lexer) (Command, error) {
-	return func(_ *Parser, l *wire.Lexer) (Command, error) {
+	return func(p *Parser, l *wire.Lexer) (Command, error) {
 		c := Sort{Search: Search{UID: uid}}
 		if err := l.SP(); err != nil {
 			return nil, err
 		}
-		s := searchParser{l: l}
+		s := searchParser{l: l, uids: p.UIDOnly}
 		if l.Peek() != '(' {
 			if err := s.sortReturn(&c); err != nil {
 				return nil, err

@@ -26,12 +26,12 @@ var threadNames = [...]string{"ORDEREDSUBJECT", "REFERENCES"}
 func (a ThreadAlgorithm) String() string { return threadNames[a] }
 
 func parseThread(uid bool) func(*Parser, *wire.Lexer) (Command, error) {
-	return func(_ *Parser, l *wire.Lexer) (Command, error) {
+	return func(p *Parser, l *wire.Lexer) (Command, error) {
 		c := Thread{Search: Search{UID: uid}}
 		if err := spaced(l, func() error { return c.algorithm(l) }); err != nil {
 			return nil, err
 		}
-		s := searchParser{l: l}
+		s := searchParser{l: l, uids: p.UIDOnly}
 		err := s.withCharset(&c.Search)
 		return c, err
 	}

@@ -79,7 +79,7 @@ func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 
 func (s *Session) newFetcher(c command.Fetch) *fetcher {
 	f := &fetcher{s: s, items: slices.Clone(c.Items), since: c.ChangedSince}
-	if c.UID && !f.asks(command.UID) {
+	if c.UID && !s.enabled.uidOnly && !f.asks(command.UID) {
 		f.items = slices.Insert(f.items, 0, command.Item{Kind: command.UID})
 	}
 	if c.Changed && !f.asks(command.ModSeq) {
@@ -317,7 +317,7 @@ func (f *fetcher) values(m *message, values []value) ([]value, error) {
 // write writes the response.
 func (f *fetcher) write(seq uint32, m *message, values []value, changed bool) error {
 	s := f.s
-	s.startFetch(seq)
+	s.startFetch(seq, m.Message)
 	flags := false
 	for i, item := range f.items {
 		var v value

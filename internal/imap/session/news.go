@@ -158,7 +158,7 @@ func (s *Session) writeGone() {
 	for i, g := range v.gone {
 		uids[i] = g.uid
 	}
-	if s.enabled.qResync {
+	if s.enabled.qResync || s.enabled.uidOnly {
 		s.w.Raw("* VANISHED ")
 		s.w.Set(wire.Ranges(uids))
 		s.w.CRLF()
@@ -221,8 +221,8 @@ type state struct{ uid, flags, modSeq bool }
 // writeState writes a FETCH response that nobody has asked for, or the one of a
 // STORE.
 func (s *Session) writeState(seq uint32, m store.Message, show state) {
-	s.startFetch(seq)
-	if show.uid {
+	s.startFetch(seq, m)
+	if show.uid && !s.enabled.uidOnly {
 		s.item("UID")
 		s.w.Num(uint64(m.UID))
 	}
@@ -236,10 +236,16 @@ func (s *Session) writeState(seq uint32, m store.Message, show state) {
 	s.w.Line(")")
 }
 
-func (s *Session) startFetch(seq uint32) {
+// startFetch begins a FETCH response, or UIDFETCH (RFC 9586 section 3.3).
+func (s *Session) startFetch(seq uint32, m store.Message) {
 	s.w.Raw("* ")
-	s.w.Num(uint64(seq))
-	s.w.Raw(" FETCH (")
+	if s.enabled.uidOnly {
+		s.w.Num(uint64(m.UID))
+		s.w.Raw(" UIDFETCH (")
+	} else {
+		s.w.Num(uint64(seq))
+		s.w.Raw(" FETCH (")
+	}
 	s.sep = ""
 }
 

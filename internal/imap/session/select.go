@@ -61,7 +61,7 @@ func (s *Session) opened(ctx context.Context, c command.Select) error {
 	}
 	s.writeKnownFlags()
 	s.writeExists()
-	if !s.enabled.rev2 {
+	if !s.enabled.rev2 && !s.enabled.uidOnly {
 		if at := snap.FirstUnseen(); at < snap.Len() {
 			s.number("UNSEEN", uint64(at)+1)
 		}

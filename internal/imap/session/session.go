@@ -111,7 +111,7 @@ type Session struct {
 
 // enabled is what a client has asked for with ENABLE, or by using it.
 type enabled struct {
-	condStore, qResync, utf8, rev2 bool
+	condStore, qResync, utf8, rev2, uidOnly bool
 }
 
 // New prepares a session on a connection that is secure already. The caller
