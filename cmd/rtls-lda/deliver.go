@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"log/syslog"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"rtls/internal/auth"
@@ -20,6 +21,7 @@ import (
 // output is for the mail transfer agent and may end up in a report to the sender:
 // a status code and a sentence without internals. Those are in the log.
 func deliverOne(ctx context.Context, o *options, env cli.Env) error {
+	debug.SetGCPercent(400) // the process ends before there is anything worth collecting
 	logger, closeLog := deliveryLog(o, env)
 	defer closeLog()
 	var decisions strings.Builder
