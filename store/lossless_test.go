@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"rtls/store/internal/index"
 	"rtls/store/internal/sqlite"
@@ -47,29 +48,45 @@ func listedTexts(t *testing.T, a *Account) (texts []string, err error) {
 		return nil, err
 	}
 	defer m.Close()
-	if _, err := m.Sync(t.Context()); err != nil {
-		return nil, err
-	}
 	// What is not there is listed until that is sure; for ever, if the index has a
-	// name for it that no file can have.
-	syncUntil(t, m, "all messages can be read", func(s *Snapshot) bool {
-		texts = nil
-		for i := range s.Len() {
-			c, err := m.Open(t.Context(), s.At(i).UID)
-			switch {
-			case errors.Is(err, ErrNoMessage):
-				return false
-			case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
-				continue
-			}
-			must(t, err)
-			raw, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
-			must(t, errors.Join(err, c.Close()))
-			texts = append(texts, string(raw))
+	// name for it that no file can have. Damage can show as late as then.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s, err := m.Sync(t.Context())
+		if err != nil {
+			return nil, err
 		}
-		return true
-	})
+		if texts, err = readableTexts(t, m, s); err == nil {
+			break
+		}
+		if !errors.Is(err, ErrNoMessage) {
+			return nil, err
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not all messages can be read within 10 s: %v; %s", err, describe(s))
+		}
+	}
 	slices.Sort(texts)
+	return texts, nil
+}
+
+// readableTexts are the texts of the messages in s, but for those of names that no file
+// can have. It fails with ErrNoMessage while one is not there.
+func readableTexts(t *testing.T, m *Mailbox, s *Snapshot) (texts []string, err error) {
+	t.Helper()
+	for i := range s.Len() {
+		c, err := m.Open(t.Context(), s.At(i).UID)
+		switch {
+		case errors.Is(err, ErrNoMessage):
+			return nil, err
+		case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		raw, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+		must(t, errors.Join(err, c.Close()))
+		texts = append(texts, string(raw))
+	}
 	return texts, nil
 }
 
