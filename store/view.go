@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"rtls/store/internal/index"
+	"rtls/store/internal/sqlite"
 	"rtls/store/internal/vfs"
 )
 
@@ -156,7 +157,12 @@ func (v *view) load(tx index.Tx) error {
 		return err
 	}
 	e := emptySnapshot().edit()
+	last := uint32(0)
 	err = tx.Messages(m.ID, 0, func(msg index.Message) error {
+		if msg.UID <= last {
+			return fmt.Errorf("%w: UID %d comes behind %d", sqlite.ErrDamaged, msg.UID, last)
+		}
+		last = msg.UID
 		e.put(msg)
 		return nil
 	})

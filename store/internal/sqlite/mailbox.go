@@ -3,6 +3,8 @@ package sqlite
 import (
 	"database/sql"
 	"errors"
+	"fmt"
+	"strings"
 
 	"rtls/store/internal/index"
 )
@@ -15,8 +17,18 @@ const columns = `id, object, dir, uidvalidity, uidnext, modseq, log_floor, log_l
 // scanner is a row, or the current one of several.
 type scanner interface{ Scan(into ...any) error }
 
+// scan reads a row. The tables are strict, so a value that is of another type than
+// its column is damage.
+func scan(row scanner, into ...any) error {
+	err := row.Scan(into...)
+	if err != nil && strings.HasPrefix(err.Error(), "sql: Scan error") {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
 func scanMailbox(row scanner) (m index.Mailbox, err error) {
-	err = row.Scan(
+	err = scan(row,
 		&m.ID, &m.Object, &m.Dir, &m.UIDValidity, &m.UIDNext, &m.ModSeq, &m.LogFloor, &m.LogLen, &m.RecentFrom,
 		&m.Messages, &m.Unseen, &m.Deleted, &m.Size, &m.DeletedSize, &m.CurModified, &m.CurChanged, &m.Cache)
 	return m, err

@@ -23,7 +23,7 @@ func (t tx) Messages(id int64, since uint64, f func(index.Message) error) error 
 	defer rows.Close()
 	for rows.Next() {
 		var m index.Message
-		if err := rows.Scan(&m.UID, &m.ModSeq, &m.Name, &m.New, &m.Size, &m.Date, &m.Keywords); err != nil {
+		if err := scan(rows, &m.UID, &m.ModSeq, &m.Name, &m.New, &m.Size, &m.Date, &m.Keywords); err != nil {
 			return err
 		}
 		if err := f(m); err != nil {
@@ -41,7 +41,7 @@ func (t tx) NamesInNew(id int64) (names []string, err error) {
 	defer rows.Close()
 	for rows.Next() {
 		var name string
-		if err := rows.Scan(&name); err != nil {
+		if err := scan(rows, &name); err != nil {
 			return nil, err
 		}
 		names = append(names, name)
@@ -88,7 +88,7 @@ func (t tx) put(id int64, messages []index.Message, rows int) error {
 }
 
 func (t tx) Count(id int64, from uint32) (n uint32, err error) {
-	err = t.QueryRow("SELECT count(*) FROM message WHERE mailbox = ? AND uid >= ?", id, from).Scan(&n)
+	err = scan(t.QueryRow("SELECT count(*) FROM message WHERE mailbox = ? AND uid >= ?", id, from), &n)
 	return n, err
 }
 
@@ -130,7 +130,7 @@ func (t tx) Expunged(id int64, since uint64, f func(uint32) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		var uid uint32
-		if err := rows.Scan(&uid); err != nil {
+		if err := scan(rows, &uid); err != nil {
 			return err
 		}
 		if err := f(uid); err != nil {
@@ -143,7 +143,7 @@ func (t tx) Expunged(id int64, since uint64, f func(uint32) error) error {
 func (t tx) TrimLog(id int64, keep int64) (floor uint64, err error) {
 	// Entries of one change stay or go together.
 	var last int64
-	err = t.QueryRow("SELECT modseq FROM expunged WHERE mailbox = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?", id, keep).Scan(&last)
+	err = scan(t.QueryRow("SELECT modseq FROM expunged WHERE mailbox = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?", id, keep), &last)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -163,7 +163,7 @@ func (t tx) Summaries(id int64, low, high uint32, f func(uint32, []byte) error) 
 	for rows.Next() {
 		var uid uint32
 		var octets sql.RawBytes
-		if err := rows.Scan(&uid, &octets); err != nil {
+		if err := scan(rows, &uid, &octets); err != nil {
 			return err
 		}
 		if err := f(uid, octets); err != nil {
@@ -207,6 +207,6 @@ func (t tx) CopySummaries(from, to int64, copies []index.CopiedUID) error {
 }
 
 func (t tx) NextUIDValidity(low uint32) (next uint32, err error) {
-	err = t.QueryRow("UPDATE counter SET uidvalidity = max(uidvalidity + 1, ?) RETURNING uidvalidity", low).Scan(&next)
+	err = scan(t.QueryRow("UPDATE counter SET uidvalidity = max(uidvalidity + 1, ?) RETURNING uidvalidity", low), &next)
 	return next, err
 }

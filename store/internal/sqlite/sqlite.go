@@ -166,7 +166,8 @@ func classify(err error) error {
 		return err
 	}
 	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR:
+	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_ERROR:
+		// The file was opened for writing: that it is read-only, its header says.
 		// All statements are ours and fit the layout: one that is wrong says that
 		// the layout is.
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
