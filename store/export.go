@@ -234,16 +234,8 @@ func (i *maildirImport) message(ctx context.Context, m *Mailbox, from *view, f f
 	}
 	defer source.Close()
 	p := parseName(f.name)
-	c, err := sumOf(source)
-	if err != nil {
-		return err
-	}
-	if p.bound && !c.binds(&p) {
-		i.a.log.Error("message has been altered: its tag is unknown now", "path", path, "tag", p.tag.String(), "origin", p.origin.String())
-		p.tag, p.origin = TagUnknown, OriginUnknown
-	}
 	meta := Meta{Tag: p.tag, Origin: p.origin, Flags: p.flags, Keywords: letters.keywords(p.extra), Date: info.ModTime}
-	if err := i.copy(ctx, m, source, info, meta); err != nil {
+	if err := i.copy(ctx, m, source, info, &p, meta); err != nil {
 		return err
 	}
 	i.n++
@@ -254,7 +246,7 @@ func (i *maildirImport) message(ctx context.Context, m *Mailbox, from *view, f f
 	return nil
 }
 
-func (i *maildirImport) copy(ctx context.Context, m *Mailbox, source vfs.File, info vfs.Info, meta Meta) error {
+func (i *maildirImport) copy(ctx context.Context, m *Mailbox, source vfs.File, info vfs.Info, p *parsedName, meta Meta) error {
 	d, err := i.a.Deliver(ctx, m.name)
 	if err != nil {
 		return err
@@ -266,6 +258,10 @@ func (i *maildirImport) copy(ctx context.Context, m *Mailbox, source vfs.File, i
 	}
 	if err != nil {
 		return err
+	}
+	if c := d.draft.sums.sum(); p.bound && !c.binds(p) {
+		i.a.log.Error("message has been altered: its tag is unknown now", "name", p.base, "tag", p.tag.String(), "origin", p.origin.String())
+		meta.Tag, meta.Origin = TagUnknown, OriginUnknown
 	}
 	_, err = m.Append(ctx, d, meta)
 	return err
