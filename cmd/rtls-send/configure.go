@@ -181,9 +181,9 @@ func (c candidate) configuration(addr string, found *offer) string {
 	if c.outside {
 		fmt.Fprintf(&b, "# DNS named this server for %s, without DNSSEC: make sure that it is theirs.\n", compose.Domain(addr))
 	}
-	fmt.Fprintf(&b, "[send.account.default]\nfrom = %s\nhost = %s\nport = %d\ntls = %q\n", tomlString(addr), tomlString(c.host), c.port, c.mode())
+	fmt.Fprintf(&b, "[send.account.default]\nfrom = %s\nhost = %s\nport = %d\ntls = %q\n", config.Quote(addr), config.Quote(c.host), c.port, c.mode())
 	if found.auth {
-		fmt.Fprintf(&b, "user = %s\npassword_file = \"~/.config/rtls/password\" # one line, mode 0600\n", tomlString(addr))
+		fmt.Fprintf(&b, "user = %s\npassword_file = \"~/.config/rtls/password\" # one line, mode 0600\n", config.Quote(addr))
 	}
 	if !found.requireTLS {
 		b.WriteString("# The server does not offer REQUIRETLS. As long as the wish is \"yes\", which is the\n# default, nothing is sent. \"auto\" sends over verified TLS to this server and asks\n# for nothing on the way behind it.\n# requiretls = \"auto\"\n")

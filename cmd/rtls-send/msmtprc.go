@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"rtls/internal/cli"
+	"rtls/internal/config"
 )
 
 // importMsmtprc prints a configuration that does what one of msmtp does, with a
@@ -116,7 +117,7 @@ func (rc *msmtprc) toml() string {
 		values = rc.accounts[0].values
 	}
 	if domain := values["domain"]; domain != "" && domain != "localhost" {
-		fmt.Fprintf(&b, "hostname = %s\n\n", tomlString(domain))
+		fmt.Fprintf(&b, "hostname = %s\n\n", config.Quote(domain))
 	}
 	b.WriteString("[send]\n")
 	if rc.standard == "" {
@@ -125,10 +126,10 @@ func (rc *msmtprc) toml() string {
 		}
 	}
 	if rc.standard != "" {
-		fmt.Fprintf(&b, "default = %s\n", tomlString(rc.standard))
+		fmt.Fprintf(&b, "default = %s\n", config.Quote(rc.standard))
 	}
 	if file := values["aliases"]; file != "" {
-		fmt.Fprintf(&b, "aliases = %s\n", tomlString(file))
+		fmt.Fprintf(&b, "aliases = %s\n", config.Quote(file))
 	}
 	for _, a := range rc.accounts {
 		b.WriteString("\n" + a.toml())
@@ -141,7 +142,7 @@ func (a *msmtpAccount) on(key string) bool { return a.values[key] == "on" || a.v
 
 func (a *msmtpAccount) toml() string {
 	w := &tomlWriter{}
-	fmt.Fprintf(&w.b, "[send.account.%s]\n", tomlString(a.name))
+	fmt.Fprintf(&w.b, "[send.account.%s]\n", config.Quote(a.name))
 	port := "25"
 	if a.values["tls_starttls"] == "off" && a.values["tls"] == "on" {
 		w.put("tls", "implicit")
@@ -190,9 +191,9 @@ func (a *msmtpAccount) login(w *tomlWriter) {
 	switch {
 	case auth == "EXTERNAL":
 	case eval != "":
-		fmt.Fprintf(&w.b, "%s = [\"sh\", \"-c\", %s]\n", secret, tomlString(eval))
+		fmt.Fprintf(&w.b, "%s = [\"sh\", \"-c\", %s]\n", secret, config.Quote(eval))
 	case secret == "token_command":
-		fmt.Fprintf(&w.b, "%s = [\"cat\", %s]\n", secret, tomlString("/path/to/token"))
+		fmt.Fprintf(&w.b, "%s = [\"cat\", %s]\n", secret, config.Quote("/path/to/token"))
 		w.note("write the command that prints the token")
 	default:
 		w.put("password_file", "~/.config/rtls/"+strings.Map(fileLetter, a.name)+".password")
@@ -291,29 +292,10 @@ type tomlWriter struct{ b strings.Builder }
 
 func (w *tomlWriter) put(key, value string) {
 	if value != "" {
-		fmt.Fprintf(&w.b, "%s = %s\n", key, tomlString(value))
+		fmt.Fprintf(&w.b, "%s = %s\n", key, config.Quote(value))
 	}
 }
 
 func (w *tomlWriter) note(format string, args ...any) {
 	fmt.Fprintf(&w.b, "# %s\n", cli.Printable(fmt.Sprintf(format, args...)))
-}
-
-// tomlString writes a basic string of TOML.
-func tomlString(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, "\\u%04X", r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }

@@ -19,7 +19,7 @@ func (f *File) Override(settings []string) error {
 		}
 		meta, err := toml.Decode(key+" = "+value, f)
 		if _, syntax := errors.AsType[toml.ParseError](err); syntax {
-			meta, err = toml.Decode(fmt.Sprintf("%s = %s", key, quote(value)), f)
+			meta, err = toml.Decode(fmt.Sprintf("%s = %s", key, Quote(value)), f)
 		}
 		if err != nil {
 			text := err.Error()
@@ -35,8 +35,8 @@ func (f *File) Override(settings []string) error {
 	return nil
 }
 
-// quote writes a basic string of TOML.
-func quote(s string) string {
+// Quote writes a basic string of TOML.
+func Quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {
