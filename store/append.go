@@ -35,11 +35,12 @@ func (m *Mailbox) AppendAll(ctx context.Context, list []Pending) (uids []uint32,
 	for _, p := range list {
 		defer p.Delivery.Abort()
 	}
-	v := m.v
+	v, done := m.v, dealt(ctx)
 	for i := range list {
 		if err := m.prepare(&list[i]); err != nil {
 			return nil, err
 		}
+		done.Add(1)
 	}
 	if v.a.limited() {
 		if err := v.a.counted(ctx); err != nil {

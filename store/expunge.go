@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 
 	"rtls/store/internal/index"
 )
@@ -24,7 +25,7 @@ func (m *Mailbox) Expunge(ctx context.Context, uids []uint32) error {
 				rows = append(rows, at)
 			}
 		}
-		return v.remove(s, rows, c)
+		return v.remove(s, rows, c, dealt(ctx))
 	})
 	if err != nil {
 		return fmt.Errorf("expunge: %w", err)
@@ -34,7 +35,7 @@ func (m *Mailbox) Expunge(ctx context.Context, uids []uint32) error {
 
 // remove deletes files, then makes that durable and lets the index forget them:
 // the other way round a crash could bring a message back as a new one.
-func (v *view) remove(s *Snapshot, rows []int, c *change) error {
+func (v *view) remove(s *Snapshot, rows []int, c *change, done *atomic.Int64) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -44,6 +45,7 @@ func (v *view) remove(s *Snapshot, rows []int, c *change) error {
 			return err
 		}
 		c.removed = append(c.removed, msg.UID)
+		done.Add(1)
 	}
 	c.next(s)
 	return v.a.fs.SyncDir(v.sub("cur"))

@@ -55,7 +55,7 @@ func (m *Mailbox) SetFlags(ctx context.Context, fc FlagChange) (modified []uint3
 	if err != nil {
 		return nil, err
 	}
-	v := m.v
+	v, done := m.v, dealt(ctx)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	err = v.change(ctx, func(_ index.Tx, c *change) error {
@@ -67,6 +67,7 @@ func (m *Mailbox) SetFlags(ctx context.Context, fc FlagChange) (modified []uint3
 		}
 		renamed := false
 		for _, uid := range sorted(fc.UIDs) {
+			done.Add(1)
 			at, ok := s.Find(uid)
 			if !ok {
 				continue

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"rtls/store/internal/index"
@@ -32,7 +33,7 @@ func (m *Mailbox) Move(ctx context.Context, uids []uint32, dest string) (uidVali
 
 // transfer is one Copy or Move.
 func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move bool) (uidValidity uint32, pairs []UIDPair, err error) {
-	v := m.v
+	v, done := m.v, dealt(ctx)
 	dir, err := v.a.existing(dest)
 	if err != nil {
 		return 0, nil, err
@@ -63,6 +64,7 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 		}
 		var rows []int
 		for _, uid := range sorted(uids) {
+			done.Add(1)
 			at, ok := s.Find(uid)
 			if !ok {
 				continue
@@ -93,7 +95,7 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 		}
 		if move {
 			linked = nil // from here on there is no way back
-			return v.remove(s, rows, c)
+			return v.remove(s, rows, c, new(atomic.Int64))
 		}
 		return nil
 	})

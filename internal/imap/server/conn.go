@@ -51,6 +51,8 @@ func (c *conn) serve() {
 		DataTimeout:  cfg.DataTimeout,
 		WriteTimeout: cfg.WriteTimeout,
 		KeepAlive:    cfg.KeepAlive,
+
+		ProgressEvery: cfg.ProgressEvery,
 	}, secure)
 	if !c.pool.ready(c, s) {
 		s.Stop()

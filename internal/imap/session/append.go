@@ -42,7 +42,7 @@ func (s *Session) replace(ctx context.Context, c *command.ReplaceMessage) error 
 	if err != nil {
 		return err
 	}
-	if err := s.sel.box.Expunge(ctx, old); err != nil {
+	if err := s.expungeUIDs(ctx, old); err != nil {
 		return err
 	}
 	s.w.Status("*", "OK", code, "replaced") // before the message vanishes (RFC 8508 section 3.1)
@@ -77,7 +77,11 @@ func (s *Session) appendAll(ctx context.Context, c *command.Append, most int) (c
 	if err != nil {
 		return "", err
 	}
-	uids, err := box.AppendAll(ctx, staged)
+	var uids []uint32
+	err = s.longChange(ctx, len(staged), func(ctx context.Context) (err error) {
+		uids, err = box.AppendAll(ctx, staged)
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
@@ -178,7 +182,12 @@ func (s *Session) copy(ctx context.Context, c command.Copy) error {
 	if c.Move {
 		transfer = s.sel.box.Move
 	}
-	validity, pairs, err := transfer(ctx, t.uids(s.sel.view.snap), trimSeparator(c.Mailbox))
+	var validity uint32
+	var pairs []store.UIDPair
+	err = s.longChange(ctx, t.count(), func(ctx context.Context) (err error) {
+		validity, pairs, err = transfer(ctx, t.uids(s.sel.view.snap), trimSeparator(c.Mailbox))
+		return err
+	})
 	if err != nil {
 		return tryCreate(err)
 	}

@@ -21,7 +21,7 @@ func (s *Session) next(ctx context.Context) error {
 	if err = s.readError(err); err == nil {
 		err = s.countCommand()
 	}
-	s.code, s.text = "", name+" completed"
+	s.tag, s.code, s.text = tag, "", name+" completed"
 	if err == nil {
 		err = s.run(ctx, tag, cmd)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"rtls/internal/imap/command"
@@ -119,20 +120,31 @@ func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit f
 		Recent:  s.sel.isRecent,
 		Open:    s.sel.box.Open,
 	})
-	if !summed && !q.LooksAtHeader() {
-		return s.candidates(c.Key).each(func(at int) error {
+	among := s.candidates(c.Key)
+	return s.long(among.count(), func(done *atomic.Int64) error {
+		if summed || q.LooksAtHeader() {
+			return s.findBySummary(ctx, q, among, done, hit)
+		}
+		return among.each(func(at int) error {
 			m := v.snap.At(at)
 			ok, err := q.Match(ctx, m, nil)
 			if ok {
 				hit(at, m, nil)
 			}
+			done.Add(1)
 			return err
 		})
-	}
+	})
+}
+
+// findBySummary is find where summaries spare a look at messages, or are wanted.
+func (s *Session) findBySummary(ctx context.Context, q *search.Query, among targets, done *atomic.Int64, hit func(at int, m store.Message, sum *mimetree.Summary)) error {
+	v := &s.sel.view
 	known := s.summaries(false)
 	defer known.flush(ctx)
 	var batch []int
-	err := s.candidates(c.Key).each(func(at int) error {
+	err := among.each(func(at int) error {
+		done.Add(1)
 		if q.MayMatch(ctx, v.snap.At(at)) {
 			batch = append(batch, at)
 		}

@@ -198,7 +198,7 @@ func (s *Session) unselect() {
 // (RFC 7162 section 3.2.8).
 func (s *Session) close(ctx context.Context) error {
 	if !s.sel.readOnly {
-		if err := s.sel.box.Expunge(ctx, s.deleted(nil)); err != nil {
+		if err := s.expungeUIDs(ctx, s.deleted(nil)); err != nil {
 			return err
 		}
 	}
@@ -225,6 +225,11 @@ func (s *Session) deleted(among []wire.Range) []uint32 {
 	return uids
 }
 
+// expungeUIDs removes messages from the selected mailbox.
+func (s *Session) expungeUIDs(ctx context.Context, uids []uint32) error {
+	return s.longChange(ctx, len(uids), func(ctx context.Context) error { return s.sel.box.Expunge(ctx, uids) })
+}
+
 // expunge is EXPUNGE and UID EXPUNGE. What is gone is told as news, right before
 // the reply.
 func (s *Session) expunge(ctx context.Context, c command.Expunge) error {
@@ -241,7 +246,7 @@ func (s *Session) expunge(ctx context.Context, c command.Expunge) error {
 			return nil
 		}
 	}
-	if err := s.sel.box.Expunge(ctx, s.deleted(among)); err != nil {
+	if err := s.expungeUIDs(ctx, s.deleted(among)); err != nil {
 		return err
 	}
 	if s.enabled.condStore {

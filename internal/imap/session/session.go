@@ -62,6 +62,8 @@ type Config struct {
 	DataTimeout  time.Duration // without progress inside a command
 	WriteTimeout time.Duration // without progress in sending
 	KeepAlive    time.Duration // between signs of life under IDLE
+
+	ProgressEvery time.Duration // between words on how far a long command has come
 }
 
 const (
@@ -101,7 +103,9 @@ type Session struct {
 	sep       string // before the next item of a FETCH response
 	idling    bool   // the writer belongs to another goroutine
 
-	code, text string // of the OK to come
+	tag        string    // of the command that is being run
+	working    *progress // of that command, nil unless it can take long
+	code, text string    // of the OK to come
 
 	mu       sync.Mutex // guards what follows
 	waiting  bool       // for a command

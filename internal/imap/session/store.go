@@ -34,7 +34,11 @@ func (s *Session) store(ctx context.Context, c command.Store) error {
 		UIDs: t.uids(s.sel.view.snap), Op: storeOps[c.Op], Flags: flags, Keywords: plain,
 		Conditional: c.Conditional, UnchangedSince: c.UnchangedSince,
 	}
-	modified, err := s.sel.box.SetFlags(ctx, change)
+	var modified []uint32
+	err = s.longChange(ctx, len(change.UIDs), func(ctx context.Context) (err error) {
+		modified, err = s.sel.box.SetFlags(ctx, change)
+		return err
+	})
 	if err != nil {
 		return err
 	}

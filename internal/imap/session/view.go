@@ -73,6 +73,14 @@ type targets struct {
 
 func (t targets) empty() bool { return len(t.spans) == 0 }
 
+// count is the number of messages that are there.
+func (t targets) count() (n int) {
+	for _, s := range t.spans {
+		n += s.to - s.from
+	}
+	return n
+}
+
 // each calls f for every target, until it returns an error.
 func (t targets) each(f func(at int) error) error {
 	for _, s := range t.spans {
