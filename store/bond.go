@@ -105,11 +105,8 @@ type seen struct {
 
 // trust says whether an opened file is what the index has, and reads it if it is
 // suspect. After false it is to be opened again: the index knows better by now.
-func (v *view) trust(ctx context.Context, f file, opened vfs.File, msg *Message) (bool, error) {
-	info, err := opened.Stat()
-	if err != nil {
-		return false, err
-	}
+func (v *view) trust(ctx context.Context, f file, opened *File, msg *Message) (bool, error) {
+	info := opened.info
 	p := parseName(f.name)
 	if !suspect(info, &p, msg) {
 		return true, nil
@@ -121,7 +118,7 @@ func (v *view) trust(ctx context.Context, f file, opened vfs.File, msg *Message)
 	if known {
 		return true, nil
 	}
-	c, err := sumOf(opened)
+	c, err := sumOf(opened.f)
 	if err != nil {
 		return false, fmt.Errorf("read message: %w", err)
 	}

@@ -7,17 +7,15 @@ import (
 	"io"
 	"sort"
 	"sync"
-
-	"rtls/store/internal/vfs"
 )
 
 // Content is a message in wire form: its bytes, where a line feed that has no
 // carriage return before it is preceded by one. Files that have none are read
 // in place. It is safe for concurrent reads.
 type Content struct {
-	f    vfs.File
+	f    *File
 	size int64
-	file int64
+	file int64 // octets of the file
 
 	bare  bool   // the file has line feeds without carriage return
 	small []byte // all of the wire form, if it is little and not the file's
@@ -39,15 +37,11 @@ const (
 	markDistance = 256 << 10
 )
 
-// newContent takes over f. wire is the size that is known from before, or -1.
-func newContent(f vfs.File, wire int64) (*Content, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size
+// newContent takes over f.
+func newContent(f *File) (*Content, error) {
+	size := f.Size()
 	c := &Content{f: f, file: size, size: size, marks: []mark{{}}}
-	if wire == size {
+	if f.wire == size {
 		return c, nil // no line feed lacks its carriage return
 	}
 	if size <= smallFile {

@@ -22,7 +22,11 @@ func contentOf(t testing.TB, raw []byte, wire int64) *Content {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newContent(f, wire)
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newContent(&File{f: f, info: info, wire: wire})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +101,7 @@ func FuzzLineCounter(f *testing.F) {
 func TestContentShrinks(t *testing.T) {
 	raw := bytes.Repeat([]byte("line\n"), 100_000)
 	c := contentOf(t, raw, -1)
-	f := c.f.(interface{ Name() string })
+	f := c.f.f.(interface{ Name() string })
 	if err := os.Truncate(f.Name(), 1000); err != nil {
 		t.Fatal(err)
 	}

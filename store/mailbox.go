@@ -104,6 +104,20 @@ func (m *Mailbox) ClaimRecent(ctx context.Context) (from uint32, err error) {
 
 // Open opens a message's content: ErrNoMessage.
 func (m *Mailbox) Open(ctx context.Context, uid uint32) (*Content, error) {
+	f, err := m.OpenFile(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newContent(f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open message: %w", err), f.Close())
+	}
+	return c, nil
+}
+
+// OpenFile opens a message's file: ErrNoMessage. It spares who can do with lines that
+// end in LF what Open does to them.
+func (m *Mailbox) OpenFile(ctx context.Context, uid uint32) (*File, error) {
 	// Others may rename the file between our look at its name and at the file.
 	const tries = 3
 	for range tries {
@@ -116,9 +130,9 @@ func (m *Mailbox) Open(ctx context.Context, uid uint32) (*Content, error) {
 			return nil, fmt.Errorf("%w: UID %d", ErrNoMessage, uid)
 		}
 		msg := s.At(at)
-		c, err := m.v.contentOf(ctx, m.v.at(s, at), &msg)
-		if c != nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return c, err
+		f, err := m.v.trusted(ctx, m.v.at(s, at), &msg)
+		if f != nil || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return f, err
 		}
 	}
 	s := m.v.snap.Load()
@@ -128,45 +142,45 @@ func (m *Mailbox) Open(ctx context.Context, uid uint32) (*Content, error) {
 	}
 	msg := s.At(at)
 	for range tries {
-		f, err := m.v.findFile(msg.Key)
+		found, err := m.v.findFile(msg.Key)
 		if err != nil {
 			return nil, err
 		}
-		c, err := m.v.content(f, msg.Size) // its bond is checked under its next name
+		f, err := m.v.openFile(found, &msg) // its bond is checked under its next name
 		if !errors.Is(err, fs.ErrNotExist) {
-			return c, err
+			return f, err
 		}
 	}
 	return nil, fmt.Errorf("%w: UID %d", ErrNoMessage, uid)
 }
 
-// contentOf is content of a message as the index has it. It returns nil for one that
-// the index has had to learn about, see bond.go.
-func (v *view) contentOf(ctx context.Context, f file, msg *Message) (*Content, error) {
-	c, err := v.content(f, msg.Size)
+// trusted opens a message's file as the index has it. It returns nil for one that the
+// index has had to learn about, see bond.go.
+func (v *view) trusted(ctx context.Context, named file, msg *Message) (*File, error) {
+	f, err := v.openFile(named, msg)
 	if err != nil {
 		return nil, err
 	}
-	ok, err := v.trust(ctx, f, c.f, msg)
+	ok, err := v.trust(ctx, named, f, msg)
 	if ok && err == nil {
-		return c, nil
+		return f, nil
 	}
 	if err != nil {
 		err = fmt.Errorf("open message: %w", err)
 	}
-	return nil, errors.Join(err, c.Close())
+	return nil, errors.Join(err, f.Close())
 }
 
-func (v *view) content(f file, wireSize int64) (*Content, error) {
-	opened, err := v.a.fs.Open(v.path(f.inNew, f.name))
+func (v *view) openFile(named file, msg *Message) (*File, error) {
+	opened, err := v.a.fs.Open(v.path(named.inNew, named.name))
 	if err != nil {
 		return nil, fmt.Errorf("open message: %w", err)
 	}
-	c, err := newContent(opened, wireSize)
-	if err != nil {
+	f := &File{f: opened, wire: msg.Size}
+	if f.info, err = opened.Stat(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open message: %w", err), opened.Close())
 	}
-	return c, nil
+	return f, nil
 }
 
 // findFile looks for the file of a key under whatever name it has now:

@@ -21,8 +21,7 @@ func ParseSummary(octets []byte, tree bool) (*Summary, error) {
 	s := &Summary{Size: d.place(), Header: d.place()}
 	flags := d.number()
 	s.hasFields = flags&flagFields != 0
-	s.Fields = d.octets(d.number())
-	d.fields = s.Fields
+	d.commonFields(s)
 	s.Thread = d.text()
 	s.Envelope = &Envelope{}
 	d.envelope(s.Envelope)
@@ -63,6 +62,30 @@ func (d *decoder) number() (n uint64) {
 }
 
 func (d *decoder) fail() { d.bad, d.rest = true, "" }
+
+// commonFields reads the common fields.
+func (d *decoder) commonFields(s *Summary) {
+	n := d.count()
+	if n > 0 {
+		s.groups = make([]group, n)
+	}
+	octets := uint64(0)
+	for i := range s.groups {
+		name, size := d.number(), d.number()
+		if name >= uint64(len(commonNames)) || size > maxKeptFields {
+			d.fail()
+			s.groups = nil
+			return
+		}
+		s.groups[i] = group{int8(name), uint16(size)}
+		octets += size
+	}
+	s.Fields = d.octets(octets)
+	if d.bad {
+		s.groups = nil
+	}
+	d.fields = s.Fields
+}
 
 // place reads a number of octets.
 func (d *decoder) place() int64 {

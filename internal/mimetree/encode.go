@@ -13,7 +13,8 @@ import (
 //	version                 1 octet, changed with the form or the list of common fields
 //	size, header            numbers: unsigned, 7 bits an octet, lowest first
 //	flags                   1: there are fields, 2: there is a tree
-//	fields                  number of octets, octets
+//	fields                  number of fields; of each which it is and its number of
+//	                        octets; all octets
 //	thread                  text
 //	envelope
 //	tree                    parts, each before those in it
@@ -23,7 +24,7 @@ import (
 // same octets, the double of its length plus 1 and where they are in them. Most of
 // an envelope is.
 const (
-	summaryVersion = 1
+	summaryVersion = 2
 	checksumLen    = 4
 	minReference   = 4 // octets of a text for which it pays
 
@@ -57,7 +58,11 @@ func (s *Summary) AppendBinary(b []byte) ([]byte, error) {
 		flags |= flagTree
 	}
 	e.number(uint64(flags))
-	e.number(uint64(len(s.Fields)))
+	e.number(uint64(len(s.groups)))
+	for _, g := range s.groups {
+		e.number(uint64(g.name))
+		e.number(uint64(g.octets))
+	}
 	e.b = append(e.b, s.Fields...)
 	e.text(s.Thread)
 	e.envelope(s.Envelope)

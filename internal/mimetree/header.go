@@ -54,9 +54,6 @@ var fieldNames = map[string]field{
 	"bcc":                       bcc,
 }
 
-// longestName is that of Content-Transfer-Encoding.
-const longestName = 25
-
 // fields are the fields of the header that was read last.
 type fields struct {
 	values [fieldCount][]byte // unfolded; address lists of several fields have LF between them
@@ -69,43 +66,40 @@ type fields struct {
 func (p *parser) header(as role) (stop, bool) {
 	p.seen = [fieldCount]bool{}
 	current := none
+	inRoot := p.common != nil && p.parts == 1
 	for {
 		pc := p.next()
 		if s, ok := p.stopAt(pc); ok {
 			return s, true
 		}
-		if p.keepHead && p.parts == 1 && len(p.head) < maxHead {
-			p.head = append(p.head, pc.data...)
-		}
 		switch {
 		case !pc.first, pc.data[0] == ' ', pc.data[0] == '\t':
 			p.keep(current, pc.data)
+			if inRoot {
+				p.common.add(pc)
+			}
 		case pc.data[0] == '\n', len(pc.data) == 2 && string(pc.data) == "\r\n":
 			return stop{}, false
 		default:
-			name, value, _ := bytes.Cut(pc.data, []byte(":"))
-			current = p.begin(name, as)
+			colon := bytes.IndexByte(pc.data, ':')
+			name, value := pc.data, pc.data[len(pc.data):]
+			if colon >= 0 {
+				name, value = pc.data[:colon], pc.data[colon+1:]
+			}
+			known := lookUp(name)
+			current = p.begin(known.field, as)
 			p.keep(current, value)
+			if inRoot {
+				p.common.begin(pc, colon, known)
+			}
 		}
 	}
 }
 
 // begin starts a field and returns none if it is not to be kept.
-func (p *parser) begin(name []byte, as role) field {
-	name = bytes.TrimRight(name, " \t") // obsolete syntax, RFC 5322 section 4.5
-	if len(name) > longestName {
-		return none
-	}
-	var lower [longestName]byte
-	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		lower[i] = c
-	}
-	f, ok := fieldNames[string(lower[:len(name)])]
+func (p *parser) begin(f field, as role) field {
 	switch {
-	case !ok, f >= date && as != isMessage:
+	case f == none, f >= date && as != isMessage:
 		return none
 	case !p.seen[f]:
 		p.seen[f] = true
@@ -125,19 +119,18 @@ func (p *parser) keep(f field, data []byte) {
 	if f == none {
 		return
 	}
+	if text, ok := bytes.CutSuffix(data, []byte("\n")); ok {
+		data = bytes.TrimSuffix(text, []byte("\r"))
+	}
 	value := p.values[f]
 	data = data[:max(0, min(len(data), maxField-len(value), maxFields-p.kept))]
 	p.kept += len(data)
-	for i, c := range data {
-		switch {
-		case c == '\n', c == '\r' && i+1 < len(data) && data[i+1] == '\n':
-			continue
-		case c == '\r', c == 0:
-			c = ' '
+	p.values[f] = append(value, data...)
+	for i, c := range p.values[f][len(value):] {
+		if c == '\r' || c == 0 {
+			p.values[f][len(value)+i] = ' '
 		}
-		value = append(value, c)
 	}
-	p.values[f] = value
 }
 
 // text is a field's value, "" if it is absent.

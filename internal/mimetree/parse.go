@@ -37,9 +37,9 @@ type parser struct {
 	parts int
 	fields
 
-	keepHead bool   // a summary is made, and needs what follows of the root
-	head     []byte // its header, cut off behind maxHead
-	thread   string // see Summary
+	wire   bool    // a line feed without carriage return counts as both
+	common *common // of the root, where a summary is made
+	thread string  // see Summary
 }
 
 // mark is a place in the message, and the number of line feeds before it.
@@ -59,6 +59,7 @@ type piece struct {
 	eol   int64 // octets of the line end before it
 	first bool  // it starts a line
 	last  bool  // it ends a line
+	bare  bool  // its line feed counts as two octets
 }
 
 func (p *parser) next() piece {
@@ -77,9 +78,47 @@ func (p *parser) next() piece {
 		if bytes.HasSuffix(text, []byte("\r")) || len(text) == 0 && p.cr {
 			p.eol = 2
 		}
+		if p.eol == 1 && p.wire {
+			p.eol, pc.bare = 2, true
+			p.at.off++
+		}
 	}
 	p.cr = bytes.HasSuffix(data, []byte("\r"))
 	return pc
+}
+
+// skim passes over lines that are in memory already and can be no delimiter lines.
+func (p *parser) skim() {
+	if p.inner {
+		return
+	}
+	data, _ := p.r.Peek(p.r.Buffered())
+	end := bytes.LastIndexByte(data, '\n') + 1
+	if len(p.open) > 0 {
+		if bytes.HasPrefix(data, []byte("--")) {
+			return
+		}
+		if i := bytes.Index(data[:end], []byte("\n--")); i >= 0 {
+			end = i + 1
+		}
+	}
+	if end == 0 {
+		return
+	}
+	data = data[:end]
+	lines := bytes.Count(data, []byte("\n"))
+	p.at.lines += int64(lines)
+	p.at.off += int64(end)
+	p.eol = 1
+	if bytes.HasSuffix(data, []byte("\r\n")) {
+		p.eol = 2
+	}
+	if p.wire {
+		p.at.off += int64(lines - bytes.Count(data, []byte("\r\n")))
+		p.eol = 2
+	}
+	p.cr = false
+	_, _ = p.r.Discard(end) // it is there
 }
 
 // stop is what ends a part: a delimiter line of a multipart around it, or the end
@@ -130,6 +169,7 @@ func (p *parser) delimiter(text []byte) (level int, closing bool) {
 // scan passes over everything up to the next stop.
 func (p *parser) scan() stop {
 	for {
+		p.skim()
 		if s, ok := p.stopAt(p.next()); ok {
 			return s
 		}
@@ -159,7 +199,7 @@ func (p *parser) part(depth int, as role) (*Part, stop, mark) {
 	p.describe(part, as)
 	if as == isMessage {
 		part.Envelope = p.envelope()
-		if p.parts == 1 && p.keepHead {
+		if p.parts == 1 && p.common != nil {
 			p.thread = p.threadRoot()
 		}
 	}

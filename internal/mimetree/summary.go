@@ -2,7 +2,6 @@ package mimetree
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -25,6 +24,7 @@ type Summary struct {
 	Root     *Part // nil if only the header was read
 
 	hasFields bool
+	groups    []group // of Fields
 }
 
 const (
@@ -35,20 +35,21 @@ const (
 )
 
 // A Summarizer makes summaries. It belongs to one goroutine.
-type Summarizer struct{ r *bufio.Reader }
+type Summarizer struct {
+	p      parser
+	common common
+}
 
-// Summarize reads a message of size octets in wire form: all of it, or if not whole
-// only its header. The error is the reader's; there is no other.
+// Summarize reads a message up to its end, or if not whole only its header; then size
+// says how many octets it has in wire form. Lines may end in LF: places and sizes are
+// those of the wire form, where all of them end in CRLF. The error is the reader's;
+// there is no other.
 func (z *Summarizer) Summarize(r io.Reader, size int64, whole bool) (*Summary, error) {
-	if z.r == nil {
-		z.r = bufio.NewReaderSize(nil, lineBuffer)
-	}
-	z.r.Reset(r)
-	p := &parser{r: z.r, keepHead: true}
+	p := z.reset(r)
 	s := &Summary{Size: size}
 	if whole {
 		s.Root, _, _ = p.part(1, isMessage)
-		s.Envelope, s.Header = s.Root.Envelope, s.Root.Header.End
+		s.Envelope, s.Header, s.Size = s.Root.Envelope, s.Root.Header.End, p.at.off
 	} else {
 		p.parts++
 		stopped, ended := p.header(isMessage)
@@ -62,10 +63,26 @@ func (z *Summarizer) Summarize(r io.Reader, size int64, whole bool) (*Summary, e
 		return nil, fmt.Errorf("read message: %w", p.err)
 	}
 	s.Thread = p.thread
-	if s.Header <= maxHead {
-		s.Fields, s.hasFields = commonFields(p.head)
+	if s.Header <= maxHead && !z.common.odd {
+		s.Fields, s.groups, s.hasFields = string(z.common.lines), append([]group(nil), z.common.groups...), true
 	}
 	return s, nil
+}
+
+// reset prepares for the next message what can be used again.
+func (z *Summarizer) reset(r io.Reader) *parser {
+	p := &z.p
+	values, buffer := p.values, p.r
+	if p.kept > maxKeptFields {
+		values = [fieldCount][]byte{} // rare, and too large to be held for the next
+	}
+	if buffer == nil {
+		buffer = bufio.NewReaderSize(nil, lineBuffer)
+	}
+	buffer.Reset(r)
+	*p = parser{r: buffer, open: p.open[:0], fields: fields{values: values}, wire: true, common: &z.common}
+	z.common = common{lines: z.common.lines[:0], groups: z.common.groups[:0]}
+	return p
 }
 
 // threadRoot finds the message identifier that a thread starts with.
@@ -95,80 +112,4 @@ func firstID(text string) string {
 		return ""
 	}
 	return text[start : start+end+1]
-}
-
-// commonNames are the fields whose lines a summary keeps: what Thunderbird, mutt,
-// Apple's and Android's mail programs, Roundcube and mbsync ask for to list
-// messages. Those that many mails have and that are large, Received, DKIM-Signature
-// and their like, are left out: they would make the index several times as large.
-// Names that hardly any mail has cost nothing, and spare the file.
-var commonNames = nameSet(`
-	From Sender Reply-To To Cc Bcc Subject Date Message-ID In-Reply-To References
-	Content-Type Content-Description MIME-Version Newsgroups Lines
-	Priority X-Priority X-MSMail-Priority Importance Precedence Auto-Submitted
-	List-Id List-Post List-Help List-Archive List-Subscribe List-Unsubscribe List-Unsubscribe-Post
-	Disposition-Notification-To Return-Receipt-To Return-Path Delivered-To X-Original-To
-	X-Label X-Keywords X-Status X-TUID X-Mailer User-Agent X-Draft-Info
-	X-K9mail-Identity X-Uniform-Type-Identifier X-Universally-Unique-Identifier
-	X-Spam-Flag X-Spam-Status Require-TLS-ESMTP TLS-Required RTLS-Delivery
-`)
-
-const longestCommon = 31
-
-func nameSet(names string) map[string]bool {
-	set := make(map[string]bool)
-	for _, name := range strings.Fields(names) {
-		set[strings.ToLower(name)] = true
-	}
-	return set
-}
-
-// IsCommon says whether a header field is among those that summaries keep.
-func IsCommon(name string) bool { return commonNames[strings.ToLower(name)] }
-
-// HasFields says whether Fields holds all lines of the common fields. Those of a
-// header that is very large are left out.
-func (s *Summary) HasFields() bool { return s.hasFields }
-
-// commonFields returns false where the lines are too many to be kept, or too odd.
-func commonFields(head []byte) (string, bool) {
-	var kept strings.Builder
-	wanted := false
-	for len(head) > 0 {
-		end := bytes.IndexByte(head, '\n') + 1
-		if end == 0 {
-			end = len(head)
-		}
-		line := head[:end]
-		head = head[end:]
-		if line[0] != ' ' && line[0] != '\t' {
-			name, _, isField := bytes.Cut(line[:min(len(line), maxName)], []byte(":"))
-			if !isField && len(line) > maxName {
-				return "", false
-			}
-			wanted = isField && isCommon(name)
-		}
-		if wanted {
-			kept.Write(line)
-		}
-		if kept.Len() > maxKeptFields {
-			return "", false
-		}
-	}
-	return kept.String(), true
-}
-
-func isCommon(name []byte) bool {
-	name = bytes.TrimRight(name, " \t")
-	var lower [longestCommon]byte
-	if len(name) > len(lower) {
-		return false
-	}
-	for i, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		lower[i] = c
-	}
-	return commonNames[string(lower[:len(name)])]
 }

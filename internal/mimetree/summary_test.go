@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -26,11 +27,14 @@ func summarize(t testing.TB, raw []byte, whole bool) *Summary {
 // checkSummary holds a summary to what a parse says, and its octets to it.
 func checkSummary(t *testing.T, raw []byte) {
 	t.Helper()
-	root, err := Parse(bytes.NewReader(raw))
+	root, err := Parse(bytes.NewReader(wireForm(raw)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	whole, short := summarize(t, raw, true), summarize(t, raw, false)
+	if short.Size = whole.Size; whole.Size != int64(len(wireForm(raw))) {
+		t.Fatalf("%d octets in wire form: %q", whole.Size, raw)
+	}
 	if !reflect.DeepEqual(whole.Root, root) || !reflect.DeepEqual(short.Envelope, root.Envelope) || whole.Header != root.Header.End {
 		t.Fatalf("summary says something else than the message: %q", raw)
 	}
@@ -112,10 +116,16 @@ func TestCommonFields(t *testing.T) {
 			t.Errorf("%s is common: %v", name, !has)
 		}
 	}
-	for name := range commonNames {
-		if len(name) > longestCommon || !IsCommon(strings.ToUpper(name)) {
+	for _, name := range commonNames {
+		if !IsCommon(strings.ToUpper(name)) {
 			t.Errorf("%s is too long, or not found", name)
 		}
+	}
+	if len(commonNames) > 64 {
+		t.Error("a FieldSet has not enough bits")
+	}
+	if got := slices.Collect(s.Lines(CommonFields("TO", "nobody"))); !slices.Equal(got, []string{"TO:b\r\n\tc\r\n", "To\t:\r\n"}) {
+		t.Errorf("lines of To: %q", got)
 	}
 }
 

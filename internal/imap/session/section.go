@@ -90,7 +90,7 @@ func octets(span mimetree.Span) value { return value{ranges: []mimetree.Span{spa
 // section finds a section of BODY[...].
 func (m *message) section(s *command.Section) (value, error) {
 	if m.sum.Summary != nil && m.sum.HasFields() && asksForCommon(s) {
-		return value{tail: kept(m.sum.Fields, s.Fields)}, nil
+		return value{tail: kept(m.sum.Summary, s.Fields)}, nil
 	}
 	if err := m.open(); err != nil {
 		return value{}, err
@@ -219,22 +219,14 @@ func asksForCommon(s *command.Section) bool {
 }
 
 // kept finds what fields finds, in the fields that a summary keeps.
-func kept(lines string, names []string) string {
+func kept(s *mimetree.Summary, names []string) string {
 	var b strings.Builder
-	b.Grow(len(lines) + len("\r\n\r\n"))
-	wanted := false
-	line := ""
-	for line = range strings.Lines(lines) {
-		if line[0] != ' ' && line[0] != '\t' {
-			name, _, _ := strings.Cut(line, ":")
-			name = strings.TrimRight(name, " \t")
-			wanted = slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
-		}
-		if wanted {
-			b.WriteString(line)
-		}
+	last := ""
+	for lines := range s.Lines(mimetree.CommonFields(names...)) {
+		b.WriteString(lines)
+		last = lines
 	}
-	if wanted && !strings.HasSuffix(line, "\n") {
+	if last != "" && !strings.HasSuffix(last, "\n") {
 		b.WriteString("\r\n") // the header's last line has no end
 	}
 	b.WriteString("\r\n")

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -32,7 +33,8 @@ func (s *Session) summaries(tree bool) *summaries {
 // outcome is a message's summary, or why there is none.
 type outcome struct {
 	*mimetree.Summary
-	err error
+	err   error
+	loose bool // it was worked out, and is not to be kept
 }
 
 const (
@@ -95,7 +97,7 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 				return
 			}
 			i := missing[n]
-			found[i].Summary, found[i].err = z.make(ctx, maker, messages[i])
+			found[i] = z.make(ctx, maker, messages[i])
 		}
 	}
 	var wg sync.WaitGroup
@@ -105,7 +107,7 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 	work(&z.makers[0])
 	wg.Wait()
 	for _, i := range missing {
-		if found[i].err == nil {
+		if !found[i].loose {
 			z.keep(messages[i].UID, found[i].Summary)
 		}
 	}
@@ -114,14 +116,18 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 	}
 }
 
-func (z *summaries) make(ctx context.Context, maker *mimetree.Summarizer, m store.Message) (*mimetree.Summary, error) {
-	content, err := z.box.Open(ctx, m.UID)
+// make sums up a message. A summary that must not be kept, since the file was altered
+// meanwhile, is said to be loose.
+func (z *summaries) make(ctx context.Context, maker *mimetree.Summarizer, m store.Message) (found outcome) {
+	f, err := z.box.OpenFile(ctx, m.UID)
 	if err != nil {
-		return nil, err
+		return outcome{err: err, loose: true}
 	}
-	defer content.Close()
-	size := content.Size()
-	return maker.Summarize(section(content, mimetree.Span{End: size}), size, z.tree || size <= wholeSize)
+	defer f.Close()
+	whole := z.tree || f.Size() <= wholeSize
+	found.Summary, found.err = maker.Summarize(io.NewSectionReader(f, 0, f.Size()), m.Size, whole)
+	found.loose = found.err != nil || found.Size != m.Size || !f.Unchanged()
+	return found
 }
 
 func (z *summaries) keep(uid uint32, s *mimetree.Summary) {
