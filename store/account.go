@@ -47,6 +47,8 @@ type Account struct {
 	log   *slog.Logger
 	quota atomic.Pointer[Quota]
 
+	annotated metadataLog
+
 	mu         sync.Mutex       // guards what follows
 	ix         index.Index      // nil until it is needed
 	suspect    bool             // the index was found to be damaged, see indexfile.go

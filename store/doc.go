@@ -9,15 +9,17 @@
 //	  Maildir/                 INBOX; any Maildir++ program can read it
 //	    cur/ new/ tmp/
 //	    rtls-mailbox           who this mailbox is, see identity.go
+//	    rtls-metadata          its annotations, see metadata.go
 //	    subscriptions          a name a line
 //	    dovecot-keywords       which letters in file names are which keywords
 //	    dovecot-uidlist        Dovecot's UIDs; read, never written
-//	    .Name.Below/           another mailbox: cur/ new/ tmp/ rtls-mailbox maildirfolder
+//	    .Name.Below/           another mailbox: cur/ new/ tmp/ rtls-mailbox rtls-metadata maildirfolder
 //	  .rtls/
 //	    index.db               SQLite: UIDs, change numbers, keywords, counters
 //	    index.db-lock          who holds it changes the index
 //	    index.db-users         who shares it has the index open
 //	    index.db-suspect       damage was seen: who opens the index next looks at all of it
+//	    metadata               annotations of the account
 //	    views/                 packed views, see viewcache.go: they can go at any time
 //	    once/                  traces of deliveries that can come again, see once.go
 //	    aside/                 what Repair found in cur/ and new/ and is no message

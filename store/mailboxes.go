@@ -288,7 +288,8 @@ func (a *Account) forget(dir string) {
 }
 
 // RenameMailbox renames a mailbox and those below it. Renaming INBOX moves its
-// messages and leaves it empty (RFC 9051 section 6.3.6). It fails with
+// messages and leaves it empty (RFC 9051 section 6.3.6), with its annotations, of
+// which the new mailbox has a copy (RFC 5464 section 4.1). It fails with
 // ErrNoMailbox, ErrMailboxExists and ErrName.
 func (a *Account) RenameMailbox(ctx context.Context, from, to string) error {
 	from, err := cleanName(from)
@@ -368,6 +369,13 @@ func (a *Account) renameDir(tx index.Tx, from, to string) error {
 func (a *Account) renameInbox(ctx context.Context, to string) error {
 	if err := a.CreateMailbox(ctx, to, ""); err != nil {
 		return err
+	}
+	if all, err := a.Metadata(ctx, inbox); err != nil {
+		return err
+	} else if len(all) > 0 {
+		if _, err := a.SetMetadata(ctx, to, all); err != nil {
+			return err
+		}
 	}
 	m, err := a.Mailbox(ctx, inbox)
 	if err != nil {

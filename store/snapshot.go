@@ -157,6 +157,17 @@ func (s *Snapshot) Changed(since uint64) iter.Seq2[int, Message] {
 	}
 }
 
+// Tags counts the messages by their tag.
+func (s *Snapshot) Tags() map[Tag]int {
+	counts := make(map[Tag]int)
+	for _, c := range s.chunks {
+		for i := range c.rows {
+			counts[c.rows[i].tag]++
+		}
+	}
+	return counts
+}
+
 // FirstUnseen is the index of the first message without Seen; Len if there is none.
 func (s *Snapshot) FirstUnseen() int {
 	for c, chunk := range s.chunks {

@@ -213,6 +213,10 @@ func find(name string) (entry, bool) {
 		e.parse = parseStatus
 	case "APPEND":
 		e.parse = parseAppend
+	case "GETMETADATA":
+		e.parse = parseGetMetadata
+	case "SETMETADATA":
+		e.parse = parseSetMetadata
 	case "GETQUOTA":
 		e.parse = parseGetQuota
 	case "GETQUOTAROOT":

@@ -122,6 +122,9 @@ func returnOption(l *wire.Lexer, c *List) error {
 			c.ReturnStatus, err = statusItems(l)
 			return err
 		})
+	case "METADATA": // RFC 9590
+		c.ReturnMetadata = &EntryQuery{}
+		return spaced(l, func() error { return c.ReturnMetadata.entries(l) })
 	default:
 		return wire.Syntaxf("unknown return option %s", word)
 	}

@@ -60,6 +60,7 @@ type List struct {
 	Subscribed, RecursiveMatch, SpecialUse             bool // selection
 	ReturnSubscribed, ReturnChildren, ReturnSpecialUse bool
 	ReturnStatus                                       []string
+	ReturnMetadata                                     *EntryQuery // nil if it is not asked for
 }
 
 const maxMailboxName = 1024

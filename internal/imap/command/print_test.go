@@ -51,6 +51,25 @@ func print(p *Parser, name string, cmd Command) string {
 	case Status:
 		w.mailbox(c.Mailbox)
 		w.list(c.Items)
+	case GetMetadata:
+		w.mailbox(c.Mailbox)
+		w.entries(c.EntryQuery)
+	case SetMetadata:
+		w.mailbox(c.Mailbox)
+		var entries []string
+		for _, e := range c.Entries {
+			value := literal(e.Value)
+			if e.Remove {
+				value = "NIL"
+			} else if strings.ContainsRune(e.Value, 0) {
+				value = "~" + value
+			}
+			entries = append(entries, literal(e.Name), value)
+		}
+		if c.TooBig {
+			entries = append(entries, "/private/x", fmt.Sprintf("{%d+}\r\n%s", MaxEntryValue+1, strings.Repeat("x", MaxEntryValue+1)))
+		}
+		w.list(entries)
 	case GetQuota:
 		w.str(c.Root)
 	case GetQuotaRoot:
@@ -146,6 +165,19 @@ func (w *printer) name(s string) string {
 
 func (w *printer) mailbox(s string) { w.add(w.name(s)) }
 
+func (w *printer) entries(q EntryQuery) {
+	options := []string{"DEPTH", q.Depth.String()}
+	if q.Limited {
+		options = append(options, "MAXSIZE", fmt.Sprint(q.MaxSize))
+	}
+	w.list(options)
+	var names []string
+	for _, name := range q.Names {
+		names = append(names, literal(name))
+	}
+	w.list(names)
+}
+
 func (w *printer) selectParams(c Select) {
 	var params []string
 	if c.CondStore && c.QResync == nil {
@@ -198,6 +230,11 @@ func (w *printer) listCommand(c List) {
 	words := options(map[string]bool{"SUBSCRIBED": c.ReturnSubscribed, "CHILDREN": c.ReturnChildren, "SPECIAL-USE": c.ReturnSpecialUse})
 	if c.ReturnStatus != nil {
 		words = append(words, "STATUS", paren(c.ReturnStatus...))
+	}
+	if q := c.ReturnMetadata; q != nil {
+		sub := &printer{}
+		sub.entries(*q)
+		words = append(words, "METADATA "+strings.Join(sub.words, " "))
 	}
 	w.add("RETURN")
 	w.list(words)

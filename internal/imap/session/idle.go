@@ -64,6 +64,14 @@ func (s *Session) push(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	var annotations <-chan struct{}
+	if s.enabled.metadata {
+		annotations = s.account.WatchMetadata(ctx)
+		s.tellMetadata() // as above
+		if err := s.w.Flush(); err != nil {
+			return err
+		}
+	}
 	alive := time.NewTicker(s.cfg.KeepAlive)
 	defer alive.Stop()
 	for {
@@ -75,6 +83,11 @@ func (s *Session) push(ctx context.Context) (err error) {
 				return nil // ctx has ended
 			}
 			if err := s.pushNews(ctx); err != nil {
+				return err
+			}
+		case <-annotations:
+			s.tellMetadata()
+			if err := s.w.Flush(); err != nil {
 				return err
 			}
 		case <-alive.C:

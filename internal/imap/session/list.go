@@ -19,7 +19,8 @@ type entry struct {
 	childMatch []string
 }
 
-// list is LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154) and LSUB.
+// list is LIST (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 9590) and
+// LSUB.
 func (s *Session) list(ctx context.Context, c command.List) error {
 	if len(c.Patterns) == 0 {
 		s.w.Line(listName(c), ` (\Noselect) "/" ""`)
@@ -34,19 +35,32 @@ func (s *Session) list(ctx context.Context, c command.List) error {
 	}
 	for _, e := range entries(infos, c) {
 		s.writeEntry(e, c)
-		if c.ReturnStatus == nil || !e.Exists {
+		if !e.Exists {
 			continue
 		}
-		status, err := s.account.Status(ctx, e.Name)
-		if errors.Is(err, store.ErrNoMailbox) {
-			continue // it has just been deleted
-		}
-		if err != nil {
+		err := s.returns(ctx, e.Name, c)
+		if err != nil && !errors.Is(err, store.ErrNoMailbox) { // it has just been deleted
 			return err
 		}
-		s.writeStatus(e.Name, status, c.ReturnStatus)
 	}
 	return nil
+}
+
+// returns tells what return options ask for besides the line of a mailbox.
+func (s *Session) returns(ctx context.Context, name string, c command.List) error {
+	if c.ReturnMetadata != nil {
+		if _, err := s.writeMetadata(ctx, name, *c.ReturnMetadata); err != nil { // RFC 9590
+			return err
+		}
+	}
+	if c.ReturnStatus == nil {
+		return nil
+	}
+	status, err := s.account.Status(ctx, name)
+	if err == nil {
+		s.writeStatus(name, status, c.ReturnStatus)
+	}
+	return err
 }
 
 func listName(c command.List) string {

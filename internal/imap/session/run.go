@@ -141,10 +141,11 @@ func (s *Session) run(ctx context.Context, tag string, cmd command.Command) erro
 		return s.runBefore(ctx, tag, cmd)
 	}
 	err := s.runAfter(ctx, tag, cmd)
-	if s.sel == nil {
+	if _, ok := errors.AsType[fatal](err); ok || errors.Is(err, errLogout) {
 		return err
 	}
-	if _, ok := errors.AsType[fatal](err); ok || errors.Is(err, errLogout) {
+	s.tellMetadata()
+	if s.sel == nil {
 		return err
 	}
 	if newsErr := s.news(ctx, cmd); newsErr != nil {
@@ -206,6 +207,10 @@ func (s *Session) runAfter(ctx context.Context, tag string, cmd command.Command)
 		return s.status(ctx, c)
 	case *command.Append:
 		return s.append(ctx, c)
+	case command.GetMetadata:
+		return s.getMetadata(ctx, c)
+	case command.SetMetadata:
+		return s.setMetadata(ctx, c)
 	case command.GetQuota:
 		return s.getQuota(ctx, c)
 	case command.GetQuotaRoot:

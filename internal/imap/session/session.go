@@ -107,6 +107,9 @@ type Session struct {
 	working    *progress // of that command, nil unless it can take long
 	code, text string    // of the OK to come
 
+	metadataSeq uint64   // of the last change of annotations that the client knows of
+	ownMetadata []uint64 // changes of its own behind that
+
 	mu       sync.Mutex // guards what follows
 	waiting  bool       // for a command
 	stopping bool
@@ -115,7 +118,7 @@ type Session struct {
 
 // enabled is what a client has asked for with ENABLE, or by using it.
 type enabled struct {
-	condStore, qResync, utf8, rev2, uidOnly bool
+	condStore, qResync, utf8, rev2, uidOnly, metadata bool
 }
 
 // New prepares a session on a connection that is secure already. The caller

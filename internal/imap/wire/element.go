@@ -37,6 +37,11 @@ func (l *Lexer) Peek() byte {
 	return 0
 }
 
+// AheadIs reports whether what follows the next octet is one of some octets.
+func (l *Lexer) AheadIs(any string) bool {
+	return l.pos+1 < len(l.line) && strings.IndexByte(any, l.line[l.pos+1]) >= 0
+}
+
 // Accept steps over c if it comes next.
 func (l *Lexer) Accept(c byte) bool {
 	if l.pos < len(l.line) && l.line[l.pos] == c {

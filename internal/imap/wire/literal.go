@@ -54,6 +54,18 @@ func (l *Lexer) Announced() (Literal, error) {
 	return Literal{Size: size, Sync: sync, Binary: binary}, nil
 }
 
+// SkipLiteral leaves an announced literal, with what follows it, to Finish, if it is
+// larger than most octets: then it reports true.
+func (l *Lexer) SkipLiteral(most int64) bool {
+	start := l.pos
+	lit, err := l.Announced()
+	if err == nil && lit.Size > most {
+		return true
+	}
+	l.pos, l.lit = start, literal{}
+	return false
+}
+
 // OpenLiteral asks for the announced literal, where the client waits for that,
 // and returns a reader of exactly its octets. A stream that ends early is
 // io.ErrUnexpectedEOF, never io.EOF.

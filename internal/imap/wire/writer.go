@@ -157,6 +157,17 @@ func (w *Writer) String(s string) {
 	w.room()
 }
 
+// String8 adds a string that may hold NUL, then as a literal8 (RFC 3516 section 4.5).
+func (w *Writer) String8(s string) {
+	if strings.IndexByte(s, 0) < 0 {
+		w.String(s)
+		return
+	}
+	w.Raw("~")
+	w.Literal(int64(len(s)))
+	w.Raw(s)
+}
+
 func (w *Writer) quotable(s string) bool {
 	if len(s) > maxQuoted {
 		return false
