@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -280,6 +281,20 @@ type Message struct {
 // ObjectID identifies the message in all mailboxes of the account: its copies have
 // it, too (EMAILID, RFC 8474 section 5.1).
 func (m Message) ObjectID() string { return "M" + identityOf(m.Key) }
+
+// Saved is when the message came into its mailbox: by delivery, Append, Copy or Move.
+// It is in the key, and so it is that of another program for what that has put there:
+// mail programs name a file anew when they move it, a plain mv does not. Where the key
+// has no time, it is Date.
+func (m Message) Saved() time.Time {
+	const oldest = 631152000 // 1990; a smaller number is none of seconds since 1970
+	n := digits(string(m.Key))
+	sec, err := strconv.ParseInt(string(m.Key[:n]), 10, 64)
+	if err != nil || sec < oldest || sec >= math.MaxUint32 || !strings.HasPrefix(string(m.Key[n:]), ".") {
+		return m.Date
+	}
+	return time.Unix(sec, 0)
+}
 
 // edit makes a snapshot out of another one. It copies the chunks that it changes.
 type edit struct {

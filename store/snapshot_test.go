@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"rtls/store/internal/index"
 )
@@ -123,5 +124,20 @@ func TestKeysAreGivenBack(t *testing.T) {
 	}
 	if n := len(s.chunks[0].keys); s.Len() != 1 || n > 4096 {
 		t.Errorf("%d messages, %d octets of keys", s.Len(), n)
+	}
+}
+
+// The key says when a message came into its mailbox; what is no time does not count.
+func TestSaved(t *testing.T) {
+	date := time.Unix(1_000_000_000, 0)
+	for key, want := range map[Key]int64{
+		"1790000000.M123456P4711Q1Rd1c2f3a4b5968778.mx": 1_790_000_000,
+		"1234567890.P1.host":                            1_234_567_890,
+		"1.a":                                           1_000_000_000, "17900000000000000000.a": 1_000_000_000, "1234567890": 1_000_000_000,
+		"a.1234567890": 1_000_000_000, "": 1_000_000_000, "4294967296.a": 1_000_000_000,
+	} {
+		if got := (Message{Key: key, Date: date}).Saved().Unix(); got != want {
+			t.Errorf("%s: %d", key, got)
+		}
 	}
 }

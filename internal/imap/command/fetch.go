@@ -40,7 +40,8 @@ const (
 	ModSeq
 	EmailID // RFC 8474 section 5
 	ThreadID
-	Preview // RFC 8970
+	Preview  // RFC 8970
+	SaveDate // RFC 8514
 	RFC822
 	RFC822Header
 	RFC822Text
@@ -50,7 +51,7 @@ const (
 )
 
 var itemNames = [...]string{
-	"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ", "EMAILID", "THREADID", "PREVIEW",
+	"FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE", "BODY", "BODYSTRUCTURE", "MODSEQ", "EMAILID", "THREADID", "PREVIEW", "SAVEDATE",
 	"RFC822", "RFC822.HEADER", "RFC822.TEXT", "BODY", "BINARY", "BINARY.SIZE",
 }
 

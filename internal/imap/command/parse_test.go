@@ -78,8 +78,10 @@ func TestParse(t *testing.T) {
 		`UID SEARCH RETURN (MIN SAVE) 1:3 (UID * OR UNSEEN NOT LARGER 5)`: Search{UID: true, Return: &Return{Min: true, Save: true}, Key: all(
 			Key{Op: SeqSet, Set: set(1, 3)},
 			all(Key{Op: UIDSet, Set: set(0, 0)}, Key{Op: Or, Keys: []Key{not(Key{Op: Keyword, Flag: `\Seen`}), not(Key{Op: Larger, Number: 5})}}))},
-		`SEARCH RETURN () KEYWORD $RequireTLS`:         Search{Return: &Return{All: true}, Key: all(Key{Op: Keyword, Flag: "$RequireTLS"})},
-		`SEARCH SINCE 1-Feb-1994 SENTON "01-Feb-1994"`: Search{Key: all(Key{Op: Since, Date: date}, Key{Op: SentOn, Date: date})},
+		`SEARCH RETURN () KEYWORD $RequireTLS`:                                     Search{Return: &Return{All: true}, Key: all(Key{Op: Keyword, Flag: "$RequireTLS"})},
+		`SEARCH SINCE 1-Feb-1994 SENTON "01-Feb-1994"`:                             Search{Key: all(Key{Op: Since, Date: date}, Key{Op: SentOn, Date: date})},
+		`SEARCH SAVEDON 1-Feb-1994 NOT SAVEDSINCE "01-Feb-1994" SAVEDATESUPPORTED`: Search{Key: all(Key{Op: SavedOn, Date: date}, not(Key{Op: SavedSince, Date: date}), Key{})},
+		"FETCH 1 (SAVEDATE)":                           Fetch{Set: set(1, 1), Items: []Item{{Kind: SaveDate}}},
 		`SEARCH MODSEQ "/flags/\\draft" all 620162338`: Search{Key: all(Key{Op: ModSeqFrom, Number: 620162338})},
 		"SEARCH EMAILID M6d99 threadid T-a_":           Search{Key: all(Key{Op: IsEmail, Text: "M6d99"}, Key{Op: InThread, Text: "T-a_"})},
 		"FETCH 1 (EMAILID THREADID)":                   Fetch{Set: set(1, 1), Items: []Item{{Kind: EmailID}, {Kind: ThreadID}}},
@@ -163,7 +165,7 @@ func TestParseRejects(t *testing.T) {
 		`STORE 1 FLAGS (` + strings.Repeat("k", maxKeyword+1) + `)`,
 		"COPY 1", "MOVE 1 a b", "UID EXPUNGE", "EXPUNGE 1",
 		"SEARCH", "SEARCH FOO", "SEARCH ()", "SEARCH (ALL", "SEARCH OR ALL", "SEARCH NOT", "SEARCH RETURN (FOO) ALL", "SEARCH RETURN (MIN)", "SEARCH SINCE 32-Feb-1994", "SEARCH SINCE 1-2-1994",
-		"SEARCH LARGER -1", "SEARCH OLDER 0", "SEARCH KEYWORD \\Seen", "SEARCH UID x", "SEARCH HEADER a", "SEARCH EMAILID", `SEARCH THREADID ""`, "SEARCH MODSEQ", `SEARCH MODSEQ "x" foo 1`, "SEARCH CHARSET UTF-8",
+		"SEARCH SAVEDBEFORE", "SEARCH SAVEDON 1994", "FETCH 1 (SAVEDATE[])", "SEARCH LARGER -1", "SEARCH OLDER 0", "SEARCH KEYWORD \\Seen", "SEARCH UID x", "SEARCH HEADER a", "SEARCH EMAILID", `SEARCH THREADID ""`, "SEARCH MODSEQ", `SEARCH MODSEQ "x" foo 1`, "SEARCH CHARSET UTF-8",
 		"SEARCH " + deep, "SEARCH " + nots, "SEARCH " + many,
 		`APPEND a`, `APPEND a "x"`, `APPEND a (\Seen) "32-Jul-1996 02:44:25 -0700" {3+}` + "\r\nabc", `APPEND a "1996-07-17" {3}`, `APPEND a UTF8 ({3}`, `APPEND a FOO {3}`, `APPEND a {x}`,
 		"GETMETADATA", "GETMETADATA a", "GETMETADATA a ()", "GETMETADATA a (DEPTH 1)", "GETMETADATA a (DEPTH 2) /shared/a", "GETMETADATA a (FOO) /shared/a", "GETMETADATA (DEPTH 1)a /shared/a",
@@ -284,6 +286,7 @@ func FuzzParse(f *testing.F) {
 		`a SEARCH RETURN (PARTIAL 1:2) ALL`, `a UID FETCH 1 (UID) (PARTIAL -3:-4)`,
 		`a UID REPLACE 1 x (\Draft) "17-Jul-1996 02:44:25 -0700" {3}`,
 		`a GETMETADATA (DEPTH 1 MAXSIZE 5) x (/shared/a "/private/b c")`, "a SETMETADATA \"\" (/private/a NIL /shared/vendor/b/c ~{3+}\r\nabc)", `a LIST "" x RETURN (METADATA (/shared/a))`,
+		`a FETCH 1 (SAVEDATE)`, `a SEARCH SAVEDBEFORE 1-Jan-2020 SAVEDON 1-Jan-2020 SAVEDSINCE 1-Jan-2020 SAVEDATESUPPORTED`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

@@ -299,6 +299,7 @@ func (w *printer) keys(all Key) {
 var opNames = map[Op]string{
 	Larger: "LARGER", Smaller: "SMALLER", Older: "OLDER", Younger: "YOUNGER", ModSeqFrom: "MODSEQ",
 	Before: "BEFORE", On: "ON", Since: "SINCE", SentBefore: "SENTBEFORE", SentOn: "SENTON", SentSince: "SENTSINCE",
+	SavedBefore: "SAVEDBEFORE", SavedOn: "SAVEDON", SavedSince: "SAVEDSINCE",
 	InBody: "BODY", InText: "TEXT", IsEmail: "EMAILID", InThread: "THREADID",
 }
 

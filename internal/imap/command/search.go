@@ -32,7 +32,7 @@ type Key struct {
 	Field  string    // of HeaderField, as written
 	Text   string    // of HeaderField, InBody, InText, IsEmail and InThread
 	Number uint64    // of Larger, Smaller, Older, Younger and ModSeqFrom
-	Date   time.Time // midnight UTC, of the six operators with dates
+	Date   time.Time // midnight UTC, of the operators with dates
 }
 
 // Op is an operator of a search.
@@ -62,6 +62,9 @@ const (
 	SentBefore
 	SentOn
 	SentSince
+	SavedBefore // by the date on which the message came into the mailbox (RFC 8514)
+	SavedOn
+	SavedSince
 )
 
 // Uses reports whether op occurs in the key.
@@ -235,25 +238,27 @@ func (s *searchParser) group(depth int) (Key, error) {
 func not(key Key) Key { return Key{Op: Not, Keys: []Key{key}} }
 
 var simpleKeys = map[string]Key{
-	"ALL":        {},
-	"ANSWERED":   {Op: Keyword, Flag: `\Answered`},
-	"DELETED":    {Op: Keyword, Flag: `\Deleted`},
-	"DRAFT":      {Op: Keyword, Flag: `\Draft`},
-	"FLAGGED":    {Op: Keyword, Flag: `\Flagged`},
-	"SEEN":       {Op: Keyword, Flag: `\Seen`},
-	"UNANSWERED": not(Key{Op: Keyword, Flag: `\Answered`}),
-	"UNDELETED":  not(Key{Op: Keyword, Flag: `\Deleted`}),
-	"UNDRAFT":    not(Key{Op: Keyword, Flag: `\Draft`}),
-	"UNFLAGGED":  not(Key{Op: Keyword, Flag: `\Flagged`}),
-	"UNSEEN":     not(Key{Op: Keyword, Flag: `\Seen`}),
-	"RECENT":     {Op: Recent},
-	"OLD":        not(Key{Op: Recent}),
-	"NEW":        {Op: And, Keys: []Key{{Op: Recent}, not(Key{Op: Keyword, Flag: `\Seen`})}},
+	"ALL":               {},
+	"ANSWERED":          {Op: Keyword, Flag: `\Answered`},
+	"DELETED":           {Op: Keyword, Flag: `\Deleted`},
+	"DRAFT":             {Op: Keyword, Flag: `\Draft`},
+	"FLAGGED":           {Op: Keyword, Flag: `\Flagged`},
+	"SEEN":              {Op: Keyword, Flag: `\Seen`},
+	"UNANSWERED":        not(Key{Op: Keyword, Flag: `\Answered`}),
+	"UNDELETED":         not(Key{Op: Keyword, Flag: `\Deleted`}),
+	"UNDRAFT":           not(Key{Op: Keyword, Flag: `\Draft`}),
+	"UNFLAGGED":         not(Key{Op: Keyword, Flag: `\Flagged`}),
+	"UNSEEN":            not(Key{Op: Keyword, Flag: `\Seen`}),
+	"RECENT":            {Op: Recent},
+	"OLD":               not(Key{Op: Recent}),
+	"SAVEDATESUPPORTED": {}, // everywhere
+	"NEW":               {Op: And, Keys: []Key{{Op: Recent}, not(Key{Op: Keyword, Flag: `\Seen`})}},
 }
 
 var dateKeys = map[string]Op{
 	"BEFORE": Before, "ON": On, "SINCE": Since,
 	"SENTBEFORE": SentBefore, "SENTON": SentOn, "SENTSINCE": SentSince,
+	"SAVEDBEFORE": SavedBefore, "SAVEDON": SavedOn, "SAVEDSINCE": SavedSince,
 }
 
 var numberKeys = map[string]Op{"LARGER": Larger, "SMALLER": Smaller, "OLDER": Older, "YOUNGER": Younger}

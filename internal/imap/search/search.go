@@ -185,6 +185,10 @@ func (q *Query) metaTest(key command.Key) func(store.Message) bool {
 		return func(m store.Message) bool { return m.ModSeq >= key.Number }
 	}
 	compare := dateTest(key.Op, key.Date)
+	switch key.Op {
+	case command.SavedBefore, command.SavedOn, command.SavedSince:
+		return func(m store.Message) bool { return compare(m.Saved()) }
+	}
 	return func(m store.Message) bool { return compare(m.Date) }
 }
 
@@ -194,9 +198,9 @@ func dateTest(op command.Op, day time.Time) func(time.Time) bool {
 	want := dayNumber(day)
 	return func(t time.Time) bool {
 		switch got := dayNumber(t); op {
-		case command.Before, command.SentBefore:
+		case command.Before, command.SentBefore, command.SavedBefore:
 			return got < want
-		case command.On, command.SentOn:
+		case command.On, command.SentOn, command.SavedOn:
 			return got == want
 		default:
 			return got >= want

@@ -355,6 +355,9 @@ func (f *fetcher) writeItem(m *message, item command.Item, v value) error {
 	case command.InternalDate:
 		s.item("INTERNALDATE")
 		s.w.Raw(`"`, m.Date.Format(command.DateTimeLayout), `"`)
+	case command.SaveDate:
+		s.item("SAVEDATE")
+		s.w.Raw(`"`, m.Saved().Format(command.DateTimeLayout), `"`)
 	case command.Size:
 		s.item("RFC822.SIZE")
 		s.w.Num(uint64(m.Size))
