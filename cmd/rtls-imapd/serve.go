@@ -33,12 +33,23 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := listen(ctx, f)
+	addresses := f.IMAPD.Listen
+	if len(addresses) == 0 {
+		addresses = []string{defaultListen}
+	}
+	listeners, err := listen(ctx, "listen", addresses)
 	if err != nil {
+		return err
+	}
+	if s.StartTLS, err = listen(ctx, "listen_starttls", f.IMAPD.StartTLS); err != nil {
+		closeAll(listeners)
 		return err
 	}
 	for _, l := range listeners {
 		logger.Info("IMAPS on " + l.Addr().String())
+	}
+	for _, l := range s.StartTLS {
+		logger.Info("IMAP with STARTTLS on " + l.Addr().String())
 	}
 	return s.Serve(ctx, listeners...)
 }
@@ -100,42 +111,44 @@ func (a *accounts) open(ctx context.Context, user string) (*store.Account, error
 	return store.Open(r.Dir, &options)
 }
 
-// listen opens the listeners, all or none.
-func listen(ctx context.Context, f *config.File) ([]net.Listener, error) {
-	addresses := f.IMAPD.Listen
-	if len(addresses) == 0 {
-		addresses = []string{defaultListen}
-	}
+// listen opens listeners, all or none. key is where the addresses stand in the
+// configuration.
+func listen(ctx context.Context, key string, addresses []string) ([]net.Listener, error) {
 	var all []net.Listener
 	for _, address := range addresses {
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
-			for _, l := range all {
-				l.Close()
-			}
-			return nil, explainListen(address, err)
+			closeAll(all)
+			return nil, explainListen(key, err)
 		}
 		all = append(all, l)
 	}
 	return all, nil
 }
 
-func explainListen(address string, err error) error {
+func closeAll(all []net.Listener) {
+	for _, l := range all {
+		l.Close()
+	}
+}
+
+func explainListen(key string, err error) error {
 	code, hint := cli.OSErr, ""
+	takes := key + " under [imapd] takes an address of this host and a port"
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		code, hint = cli.Unavailable, "another program listens there; end it, or change listen under [imapd]"
+		code, hint = cli.Unavailable, "another program listens there; end it, or change "+key+" under [imapd]"
 	case errors.Is(err, fs.ErrPermission):
 		code, hint = cli.NoPerm, "ports below 1024 take CAP_NET_BIND_SERVICE, or root"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		code, hint = cli.Config, "this host does not have that address; change listen under [imapd]"
+		code, hint = cli.Config, "this host does not have that address; change "+key+" under [imapd]"
 	default:
 		if _, ok := errors.AsType[*net.DNSError](err); ok {
-			code, hint = cli.Config, "listen under [imapd] takes an address of this host and a port"
+			code, hint = cli.Config, takes
 		}
 		if _, ok := errors.AsType[*net.AddrError](err); ok {
-			code, hint = cli.Config, "listen under [imapd] takes an address of this host and a port"
+			code, hint = cli.Config, takes
 		}
 	}
 	return cli.Errorf(code, "%w", err).WithHint("%s", hint)

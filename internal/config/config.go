@@ -44,9 +44,10 @@ type Store struct {
 
 // IMAPD configures rtls-imapd.
 type IMAPD struct {
-	Listen []string `toml:"listen"` // default ":993"; implicit TLS always
-	Cert   string   `toml:"cert"`
-	Key    string   `toml:"key"`
+	Listen   []string `toml:"listen"`          // default ":993"; implicit TLS always
+	StartTLS []string `toml:"listen_starttls"` // addresses where clients have to say STARTTLS before anything else; default: none
+	Cert     string   `toml:"cert"`
+	Key      string   `toml:"key"`
 }
 
 // Load reads and checks the file at path. A file that does not exist is
@@ -112,12 +113,22 @@ func (f *File) CheckIMAPD() error {
 	if err := f.CheckStore(); err != nil {
 		return err
 	}
-	for _, addr := range f.IMAPD.Listen {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return f.errorf(toml.Key{"imapd", "listen"}, `listen is a list of "host:port", not %q`, addr)
-		}
+	if err := f.checkListen("listen", f.IMAPD.Listen); err != nil {
+		return err
+	}
+	if err := f.checkListen("listen_starttls", f.IMAPD.StartTLS); err != nil {
+		return err
 	}
 	return f.checkCert("imapd", f.IMAPD.Cert, f.IMAPD.Key)
+}
+
+func (f *File) checkListen(key string, addresses []string) error {
+	for _, addr := range addresses {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return f.errorf(toml.Key{"imapd", key}, `%s is a list of "host:port", not %q`, key, addr)
+		}
+	}
+	return nil
 }
 
 func (f *File) checkCert(table, cert, key string) error {

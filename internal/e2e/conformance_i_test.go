@@ -54,16 +54,9 @@ func i01(t *testing.T, p *pki) {
 	}
 
 	// Commands in clear get no answer but the end: at most a TLS alert.
-	conn, err := net.Dial("tcp", d.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(imapTimeout))
-	fmt.Fprintf(conn, "a LOGIN %s %q\r\nb CAPABILITY\r\n", imapUser, imapPassword)
-	answer, err := io.ReadAll(conn)
-	if errors.Is(err, os.ErrDeadlineExceeded) || len(answer) > 7 || len(answer) > 0 && answer[0] != 21 {
-		t.Errorf("in clear: %v, %q", err, answer)
+	answer := inClear(t, d.addr, fmt.Sprintf("a LOGIN %s %q\r\nb CAPABILITY\r\n", imapUser, imapPassword))
+	if len(answer) > 7 || len(answer) > 0 && answer[0] != 21 {
+		t.Errorf("in clear: %q", answer)
 	}
 }
 
@@ -76,6 +69,28 @@ func i02(t *testing.T, p *pki) {
 	if want := []string{d.port()}; !slices.Equal(listening, want) {
 		t.Errorf("it listens on ports %s, want %s", listening, want)
 	}
+	if answer := inClear(t, d.addr, "a CAPABILITY\r\n"); strings.Contains(answer, "OK") {
+		t.Errorf("in clear it says %q", answer)
+	}
+}
+
+// inClear sends octets without TLS and returns all that comes back.
+func inClear(t *testing.T, addr, octets string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(imapTimeout))
+	if _, err := io.WriteString(conn, octets); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("it does not hang up after %q", octets)
+	}
+	return string(answer)
 }
 
 // listeningPorts reads from /proc on which TCP ports a process listens.
@@ -123,29 +138,6 @@ func i06(t *testing.T, p *pki) {
 	c.ok("LOGIN %s %q", imapUser, imapPassword)
 	c.fails("BAD", "", "STARTTLS")
 	c.ok("NOOP")
-}
-
-func i09(t *testing.T, p *pki) {
-	d := startIMAPDWith(t, p, testpki.Leaf{Names: []string{"localhost"}, RSA: true})
-	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
-		raw, err := net.Dial("tcp", d.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = raw.SetDeadline(time.Now().Add(imapTimeout))
-		conn := tls.Client(raw, &tls.Config{RootCAs: p.Pool(), ServerName: "localhost", MinVersion: version, MaxVersion: version})
-		if err := conn.Handshake(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: %v", tls.VersionName(version), err)
-		}
-		raw.Close()
-	}
-	for _, config := range []*tls.Config{
-		{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}},
-		{MaxVersion: tls.VersionTLS12},
-		{MinVersion: tls.VersionTLS13},
-	} {
-		d.dial(t, p, config).ok("NOOP")
-	}
 }
 
 func i10(t *testing.T, p *pki) {

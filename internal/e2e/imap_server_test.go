@@ -46,8 +46,17 @@ func startIMAPD(t *testing.T, p *pki) *imapd {
 	return startIMAPDWith(t, p, testpki.Leaf{Names: []string{"localhost", "127.0.0.1"}})
 }
 
-// startIMAPDWith does so with a certificate of its own.
-func startIMAPDWith(t *testing.T, p *pki, leaf testpki.Leaf) *imapd {
+// startIMAPDWith does so with a certificate of its own, and with further lines under
+// [imapd], in which DIR stands for the server's directory.
+func startIMAPDWith(t *testing.T, p *pki, leaf testpki.Leaf, settings ...string) *imapd {
+	t.Helper()
+	d := makeIMAPD(t, p, leaf, settings...)
+	d.start(t)
+	return d
+}
+
+// makeIMAPD makes all that a server needs, and does not start it.
+func makeIMAPD(t *testing.T, p *pki, leaf testpki.Leaf, settings ...string) *imapd {
 	t.Helper()
 	d := &imapd{dir: t.TempDir()}
 	var err error
@@ -59,11 +68,13 @@ func startIMAPDWith(t *testing.T, p *pki, leaf testpki.Leaf) *imapd {
 	}
 	text := fmt.Sprintf("hostname = \"localhost\"\n\n[store]\nroot = %q\nusers = %q\n\n[imapd]\nlisten = [\"127.0.0.1:0\"]\ncert = %q\nkey = %q\n",
 		d.path("mail"), d.path("passwd"), d.cert, d.key)
+	for _, line := range settings {
+		text += strings.ReplaceAll(line, "DIR", d.dir) + "\n"
+	}
 	if err := os.WriteFile(d.path("rtls.toml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d.addUser(t, imapUser)
-	d.start(t)
 	return d
 }
 

@@ -16,9 +16,12 @@ const (
 	NotAuthenticated State = 1 << iota
 	Authenticated
 	Selected
+	// Clear is before STARTTLS, where a client can do next to nothing.
+	Clear
 
-	anyState = NotAuthenticated | Authenticated | Selected
-	loggedIn = Authenticated | Selected
+	anyState    = beforeLogin | loggedIn
+	beforeLogin = NotAuthenticated | Clear
+	loggedIn    = Authenticated | Selected
 )
 
 // Command is one of the struct types of this package.
@@ -29,6 +32,7 @@ type (
 	Capability     struct{}
 	Noop           struct{}
 	Logout         struct{}
+	StartTLS       struct{}
 	Idle           struct{}
 	Namespace      struct{}
 	Unauthenticate struct{}
@@ -107,7 +111,7 @@ func (p *Parser) Parse(l *wire.Lexer, state State) (tag, name string, cmd Comman
 		return tag, "", nil, err
 	}
 	if e.states&state == 0 {
-		return tag, name, nil, wire.Syntaxf("%s is not possible %s", name, situation(state))
+		return tag, name, nil, wire.Syntaxf("%s is not possible %s", name, situation(e.states, state))
 	}
 	if p.UIDOnly && needsNumbers(name) {
 		return tag, name, nil, errUIDRequired
@@ -155,11 +159,16 @@ func needsNumbers(name string) bool {
 	return false
 }
 
-func situation(state State) string {
-	switch state {
-	case NotAuthenticated:
+// situation says what is wrong about a state, for a command that has others.
+func situation(possible, state State) string {
+	switch {
+	case state == Clear:
+		return "before STARTTLS"
+	case possible == Clear:
+		return "inside TLS"
+	case state == NotAuthenticated:
 		return "before login"
-	case Authenticated:
+	case state == Authenticated:
 		return "now: no mailbox is selected, or login is over"
 	}
 	return "while a mailbox is selected"
@@ -182,10 +191,12 @@ func find(name string) (entry, bool) {
 	case "ID":
 		e = entry{anyState, parseID}
 
+	case "STARTTLS":
+		e = entry{Clear, bare(StartTLS{})}
 	case "LOGIN":
-		e = entry{NotAuthenticated, parseLogin}
+		e = entry{beforeLogin, parseLogin}
 	case "AUTHENTICATE":
-		e = entry{NotAuthenticated, parseAuthenticate}
+		e = entry{beforeLogin, parseAuthenticate}
 
 	case "ENABLE":
 		e.parse = parseEnable

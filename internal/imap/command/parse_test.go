@@ -209,11 +209,11 @@ func TestParseStates(t *testing.T) {
 		in    State
 	}{
 		{"NOOP", anyState}, {"CAPABILITY", anyState}, {"LOGOUT", anyState}, {"ID NIL", anyState},
-		{"LOGIN a b", NotAuthenticated}, {"AUTHENTICATE PLAIN", NotAuthenticated},
+		{"LOGIN a b", beforeLogin}, {"AUTHENTICATE PLAIN", beforeLogin}, {"STARTTLS", Clear},
 		{"SELECT a", loggedIn}, {"LIST \"\" *", loggedIn}, {"IDLE", loggedIn}, {"APPEND a {1}", loggedIn}, {"ENABLE X", loggedIn},
 		{"FETCH 1 FLAGS", Selected}, {"UID SEARCH ALL", Selected}, {"CLOSE", Selected}, {"UNSELECT", Selected}, {"EXPUNGE", Selected},
 	} {
-		for _, state := range []State{NotAuthenticated, Authenticated, Selected} {
+		for _, state := range []State{Clear, NotAuthenticated, Authenticated, Selected} {
 			_, _, _, _, err := parse(&Parser{}, state, "a "+test.input+"\r\n")
 			if (err == nil) != (test.in&state != 0) {
 				t.Errorf("%s in state %d: %v", test.input, state, err)

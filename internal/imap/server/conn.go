@@ -21,6 +21,8 @@ type conn struct {
 	peer netip.Addr
 	addr string // what counts as one address
 
+	inClear bool // until STARTTLS
+
 	// Guarded by the pool's mutex.
 	session *session.Session // nil before the handshake is over
 	before  bool             // login
@@ -31,6 +33,12 @@ func (c *conn) serve() {
 	cfg := c.pool.cfg
 	log := cfg.Logger.With("remote", c.raw.RemoteAddr().String())
 	defer c.raw.Close()
+	if c.inClear {
+		if err := c.untilStartTLS(log); err != nil {
+			log.Info("disconnect in clear", "reason", cli.Printable(err.Error()))
+			return
+		}
+	}
 	secure, err := c.handshake()
 	if err != nil {
 		log.Info("TLS handshake failed", "err", cli.Printable(err.Error()))
@@ -44,6 +52,8 @@ func (c *conn) serve() {
 		Hostname:     cfg.Hostname,
 		Backend:      backend{c},
 		Logger:       log,
+		TLS:          &state,
+		NoGreeting:   c.inClear,
 		AppendLimit:  cfg.AppendLimit,
 		MaxFailures:  cfg.MaxFailures,
 		LoginTimeout: cfg.LoginTimeout,

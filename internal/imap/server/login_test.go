@@ -42,7 +42,7 @@ func TestLogin(t *testing.T) {
 		S: * ID ("name" "rtls-imapd" "version" "devel")
 		S: h OK ID completed
 		C: i STARTTLS
-		S: i BAD unknown command
+		S: i BAD STARTTLS is not possible inside TLS
 		C: j LOGOUT
 		S: * BYE see you
 		S: j OK LOGOUT completed

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ type Server struct {
 	// one user share it.
 	OpenAccount func(ctx context.Context, user string) (*store.Account, error)
 	Logger      *slog.Logger // default: discard
+	// StartTLS are further listeners, whose clients speak in clear up to STARTTLS and
+	// can do nothing before it. Serve closes them, too.
+	StartTLS []net.Listener
 
 	AppendLimit int64 // octets of a message, 100 MiB
 	MaxConns    int   // at once, 2000
@@ -95,16 +99,18 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		conns:    make(map[*conn]struct{}),
 		perAddr:  make(map[string]int),
 	}
-	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		p.wg.Go(func() { failed <- accept.Loop(ctx, l, cfg.Logger, p.start) })
+	all := slices.Concat(listeners, cfg.StartTLS)
+	failed := make(chan error, len(all))
+	for i, l := range all {
+		start := func(raw net.Conn) { p.start(raw, i >= len(listeners)) }
+		p.wg.Go(func() { failed <- accept.Loop(ctx, l, cfg.Logger, start) })
 	}
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	for _, l := range listeners {
+	for _, l := range all {
 		l.Close()
 	}
 	p.shut()
@@ -132,9 +138,9 @@ type pool struct {
 }
 
 // start serves a connection, or closes it if there are too many: before TLS there
-// is nothing that could be said.
-func (p *pool) start(raw net.Conn) {
-	c := &conn{pool: p, raw: raw, peer: address(raw)}
+// is nothing that could be said. The client begins in clear, or with TLS.
+func (p *pool) start(raw net.Conn, inClear bool) {
+	c := &conn{pool: p, raw: raw, peer: address(raw), inClear: inClear}
 	c.addr = auth.AddrKey(c.peer)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 )
 
 // What is announced is complete and has tests. There is no LOGINDISABLED and no
-// STARTTLS: without TLS there is no session.
+// STARTTLS: without TLS there is no session, see package server.
 const (
 	capabilitiesBefore = "IMAP4rev1 IMAP4rev2 AUTH=PLAIN SASL-IR LITERAL+ ID ENABLE"
 	capabilitiesAfter  = "IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE " +

@@ -15,6 +15,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,11 @@ type Config struct {
 	Hostname string
 	Backend  Backend
 	Logger   *slog.Logger // with the attributes that name the connection
+
+	// TLS secures the connection. What it exports binds a login to it (RFC 9266).
+	TLS *tls.ConnectionState
+	// NoGreeting says that the client was greeted before STARTTLS.
+	NoGreeting bool
 
 	AppendLimit int64 // octets of a message
 	MaxFailures int   // failed logins, after which the connection ends
@@ -168,7 +174,9 @@ func (s *Session) Run(ctx context.Context) (err error) {
 		}
 	}()
 	s.greeted = time.Now()
-	s.w.Status("*", "OK", "CAPABILITY "+s.capabilities(), s.cfg.Hostname+" rtls-imapd ready")
+	if !s.cfg.NoGreeting {
+		s.w.Status("*", "OK", "CAPABILITY "+s.capabilities(), s.cfg.Hostname+" rtls-imapd ready")
+	}
 	for err == nil {
 		err = s.next(ctx)
 	}
