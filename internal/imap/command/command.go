@@ -277,6 +277,8 @@ func findSelected(name string) func(*Parser, *wire.Lexer) (Command, error) {
 		return bare(Check{})
 	case "CLOSE":
 		return bare(Close{})
+	case "CANCELUPDATE":
+		return parseCancelUpdate
 	case "UNSELECT":
 		return bare(Unselect{})
 	}

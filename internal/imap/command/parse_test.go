@@ -73,7 +73,13 @@ func TestParse(t *testing.T) {
 		`STORE 1 FLAGS ()`: Store{Set: set(1, 1), Flags: []string{}},
 		`UID MOVE 1 a`:     Copy{UID: true, Move: true, Set: set(1, 1), Mailbox: "a"},
 		`EXPUNGE`:          Expunge{},
-		`SEARCH ALL`:       Search{Key: all(Key{})},
+		`SEARCH RETURN (CONTEXT COUNT) UNDELETED`: Search{Return: &Return{Context: true, Count: true}, Key: all(not(Key{Op: Keyword, Flag: `\Deleted`}))},
+		`SEARCH RETURN (UPDATE) ALL`:              Search{Return: &Return{All: true, Update: &Update{}}, Key: all(Key{})},
+		`SEARCH RETURN (COUNT UPDATE (UID BODY[HEADER.FIELDS (TO)])) ALL`: Search{Return: &Return{Count: true, Update: &Update{Items: []Item{
+			{Kind: UID}, {Kind: BodySection, Section: &Section{Text: HeaderFields, Fields: []string{"TO"}}}}}}, Key: all(Key{})},
+		`SEARCH RETURN (UPDATE(FLAGS) MIN) ALL`:      Search{Return: &Return{Min: true, Update: &Update{Items: []Item{{Kind: Flags}}}}, Key: all(Key{})},
+		`CANCELUPDATE "B01" "B02"`:                   CancelUpdate{[]string{"B01", "B02"}},
+		`SEARCH ALL`:                                 Search{Key: all(Key{})},
 		`SEARCH CHARSET utf-8 SUBJECT {2}` + "\r\né": Search{Charset: "UTF-8", Key: all(Key{Op: HeaderField, Field: "SUBJECT", Text: "é"})},
 		`UID SEARCH RETURN (MIN SAVE) 1:3 (UID * OR UNSEEN NOT LARGER 5)`: Search{UID: true, Return: &Return{Min: true, Save: true}, Key: all(
 			Key{Op: SeqSet, Set: set(1, 3)},
@@ -211,7 +217,7 @@ func TestParseStates(t *testing.T) {
 		{"NOOP", anyState}, {"CAPABILITY", anyState}, {"LOGOUT", anyState}, {"ID NIL", anyState},
 		{"LOGIN a b", beforeLogin}, {"AUTHENTICATE PLAIN", beforeLogin}, {"STARTTLS", Clear},
 		{"SELECT a", loggedIn}, {"LIST \"\" *", loggedIn}, {"IDLE", loggedIn}, {"APPEND a {1}", loggedIn}, {"ENABLE X", loggedIn},
-		{"FETCH 1 FLAGS", Selected}, {"UID SEARCH ALL", Selected}, {"CLOSE", Selected}, {"UNSELECT", Selected}, {"EXPUNGE", Selected},
+		{"FETCH 1 FLAGS", Selected}, {"UID SEARCH ALL", Selected}, {"CLOSE", Selected}, {"UNSELECT", Selected}, {"EXPUNGE", Selected}, {`CANCELUPDATE "a"`, Selected},
 	} {
 		for _, state := range []State{Clear, NotAuthenticated, Authenticated, Selected} {
 			_, _, _, _, err := parse(&Parser{}, state, "a "+test.input+"\r\n")
@@ -287,6 +293,7 @@ func FuzzParse(f *testing.F) {
 		`a UID REPLACE 1 x (\Draft) "17-Jul-1996 02:44:25 -0700" {3}`,
 		`a GETMETADATA (DEPTH 1 MAXSIZE 5) x (/shared/a "/private/b c")`, "a SETMETADATA \"\" (/private/a NIL /shared/vendor/b/c ~{3+}\r\nabc)", `a LIST "" x RETURN (METADATA (/shared/a))`,
 		`a FETCH 1 (SAVEDATE)`, `a SEARCH SAVEDBEFORE 1-Jan-2020 SAVEDON 1-Jan-2020 SAVEDSINCE 1-Jan-2020 SAVEDATESUPPORTED`,
+		`a UID SORT RETURN (UPDATE (UID BODY.PEEK[HEADER.FIELDS (To)]) CONTEXT PARTIAL 1:5) (DATE) UTF-8 ALL`, `a CANCELUPDATE "B01" "B02"`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

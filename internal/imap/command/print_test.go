@@ -100,11 +100,7 @@ func print(p *Parser, name string, cmd Command) string {
 		}
 	case Fetch:
 		w.add(c.Set.String())
-		var items []string
-		for _, item := range c.Items {
-			items = append(items, item.String())
-		}
-		w.list(items)
+		w.list(printItems(c.Items))
 		var modifiers []string
 		if c.Changed {
 			vanished := map[bool]string{true: " VANISHED"}[c.Vanished]
@@ -130,6 +126,10 @@ func print(p *Parser, name string, cmd Command) string {
 		w.list(criteria)
 		w.str(c.Charset)
 		w.keys(c.Key)
+	case CancelUpdate:
+		for _, tag := range c.Tags {
+			w.str(tag)
+		}
 	case Thread:
 		w.add(c.Algorithm.String())
 		w.str(c.Charset)
@@ -277,7 +277,7 @@ func (w *printer) returns(r *Return) {
 		for _, o := range []struct {
 			on   bool
 			word string
-		}{{r.Min, "MIN"}, {r.Max, "MAX"}, {r.All, "ALL"}, {r.Count, "COUNT"}, {r.Save, "SAVE"}} {
+		}{{r.Min, "MIN"}, {r.Max, "MAX"}, {r.All, "ALL"}, {r.Count, "COUNT"}, {r.Save, "SAVE"}, {r.Context, "CONTEXT"}} {
 			if o.on {
 				words = append(words, o.word)
 			}
@@ -285,9 +285,22 @@ func (w *printer) returns(r *Return) {
 		if r.Partial != (Partial{}) {
 			words = append(words, "PARTIAL", r.Partial.String())
 		}
+		if r.Update != nil {
+			words = append(words, "UPDATE")
+			if r.Update.Items != nil {
+				words = append(words, paren(printItems(r.Update.Items)...))
+			}
+		}
 		w.add("RETURN")
 		w.list(words)
 	}
+}
+
+func printItems(items []Item) (words []string) {
+	for _, item := range items {
+		words = append(words, item.String())
+	}
+	return words
 }
 
 func (w *printer) keys(all Key) {

@@ -20,6 +20,39 @@ type Search struct {
 type Return struct {
 	Min, Max, All, Count, Save bool
 	Partial                    Partial // instead of All
+
+	Context bool    // the client means to come back to the result (RFC 5267 section 4.2)
+	Update  *Update // nil if the client does not want to hear of changes
+}
+
+// Update is UPDATE: the client wants to be told when the result changes (RFC 5267
+// section 4.3), and, of messages that come to it, these items (RFC 5465 section 7).
+type Update struct{ Items []Item }
+
+// Data is what of the result is to be in the answer.
+func (r Return) Data() Return {
+	r.Context, r.Update = false, nil
+	return r
+}
+
+// CancelUpdate is CANCELUPDATE; the tags are those of searches.
+type CancelUpdate struct{ Tags []string }
+
+func parseCancelUpdate(_ *Parser, l *wire.Lexer) (Command, error) {
+	var c CancelUpdate
+	for {
+		if err := l.SP(); err != nil {
+			return nil, err
+		}
+		tag, err := l.String()
+		if err != nil {
+			return nil, err
+		}
+		c.Tags = append(c.Tags, tag)
+		if l.AtEnd() {
+			return c, nil
+		}
+	}
 }
 
 // Key is a node of what is searched for. Which fields count depends on Op.
@@ -185,6 +218,17 @@ func (s *searchParser) results(r *Return) error {
 			r.Save = true
 		case "PARTIAL":
 			return r.Partial.read(s.l)
+		case "CONTEXT":
+			r.Context = true
+		case "UPDATE":
+			r.Update = &Update{}
+			// The RFC has no space before the list in its grammar, but in its example.
+			if s.l.Peek() == '(' || s.l.AcceptBefore(' ', '(') {
+				var f Fetch
+				err := f.items(s.l)
+				r.Update.Items = f.Items
+				return err
+			}
 		default:
 			if err == nil {
 				err = wire.Syntaxf("unknown result option %s", word)
@@ -192,7 +236,7 @@ func (s *searchParser) results(r *Return) error {
 		}
 		return err
 	})
-	if *r == (Return{}) {
+	if r.Data() == (Return{}) {
 		r.All = true
 	}
 	if err == nil && r.All && r.Partial != (Partial{}) {

@@ -60,6 +60,9 @@ func Compile(key command.Key, env Env) *Query {
 // LooksAtHeader says whether summaries spare the query a look at messages.
 func (q *Query) LooksAtHeader() bool { return q.common }
 
+// LooksAtMessages says whether the query needs more than the index knows.
+func (q *Query) LooksAtMessages() bool { return q.test.cost != costMeta }
+
 // MayMatch says whether a message can be meant, by what the index knows.
 func (q *Query) MayMatch(ctx context.Context, m store.Message) bool {
 	quick := q.test.quick

@@ -20,11 +20,12 @@ import (
 type Sorter struct {
 	criteria []command.Criterion
 	rows     []sortRow
+	octets   int
 }
 
 // sortRow is a message: a value for each criterion.
 type sortRow struct {
-	nth    int
+	uid    uint32
 	values []sortValue
 }
 
@@ -54,12 +55,36 @@ func (o *Sorter) Add(m store.Message, s *mimetree.Summary) {
 	for i, c := range o.criteria {
 		values[i] = valueOf(c.By, m, e)
 	}
-	o.rows = append(o.rows, sortRow{len(o.rows), values})
+	o.rows = append(o.rows, sortRow{m.UID, values})
+	o.octets += sizeOf(values)
 }
 
-// Order returns the messages as the numbers in which they were added, from 0 on.
-// Those that nothing tells apart stay as they were added.
-func (o *Sorter) Order() []int {
+// Drop forgets messages.
+func (o *Sorter) Drop(gone func(uid uint32) bool) {
+	o.rows = slices.DeleteFunc(o.rows, func(r sortRow) bool {
+		if !gone(r.uid) {
+			return false
+		}
+		o.octets -= sizeOf(r.values)
+		return true
+	})
+}
+
+// Octets is about how much memory the Sorter takes.
+func (o *Sorter) Octets() int { return o.octets }
+
+func sizeOf(values []sortValue) int {
+	const row, value = 32, 24 // without texts
+	n := row + value*len(values)
+	for _, v := range values {
+		n += len(v.text)
+	}
+	return n
+}
+
+// Order returns the UIDs of the messages in their order. Those that nothing else
+// tells apart are in the order of UIDs.
+func (o *Sorter) Order() []uint32 {
 	slices.SortFunc(o.rows, func(a, b sortRow) int {
 		for i, c := range o.criteria {
 			x, y := &a.values[i], &b.values[i]
@@ -70,11 +95,11 @@ func (o *Sorter) Order() []int {
 				return d
 			}
 		}
-		return a.nth - b.nth
+		return cmp.Compare(a.uid, b.uid)
 	})
-	order := make([]int, len(o.rows))
+	order := make([]uint32, len(o.rows))
 	for i, row := range o.rows {
-		order[i] = row.nth
+		order[i] = row.uid
 	}
 	return order
 }

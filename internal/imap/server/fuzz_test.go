@@ -37,6 +37,7 @@ func FuzzSession(f *testing.F) {
 		"ENABLE METADATA\nSETMETADATA INBOX (/private/comment {3+}\nGETMETADATA INBOX (DEPTH infinity MAXSIZE 1) (/private /shared)", "LIST \"\" * RETURN (METADATA (/shared/vendor/rtls/requiretls))",
 		"FETCH 1:* SAVEDATE\nSEARCH SAVEDSINCE 1-Jan-2020",
 		"IDLE\nNOOP", "AUTHENTICATE PLAIN\nLOGIN a b", "STATUS INBOX (SIZE)\nUNAUTHENTICATE", "CLOSE\nLOGOUT", "x {5+}", "\"{99999999999+}", "ID NIL\nCAPABILITY", "SEARCH SUBJECT {5}", "UID STORE 1 (UNCHANGEDSINCE 1) FLAGS ()",
+		"SORT RETURN (UPDATE (UID ENVELOPE) ALL) (SUBJECT) UTF-8 UNSEEN\nSEARCH RETURN (UPDATE COUNT) 2:*\nSTORE 1:2 +FLAGS (\\Seen \\Deleted)\nEXPUNGE\nAPPEND INBOX {3+}\nNOOP\nCANCELUPDATE \"t0\"",
 	} {
 		for state := range uint8(3) {
 			f.Add(state, []byte(seed))

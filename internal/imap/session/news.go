@@ -21,6 +21,7 @@ type selected struct {
 	recent   []wire.Range // UIDs that are \Recent in this session
 	saved    []wire.Range // UIDs of "$"
 	tellings []telling    // in this command, ascending
+	updates  []*update    // searches whose result is kept up to date
 	synced   time.Time    // when the directory was last looked at
 
 	writing sync.WaitGroup // those who hand box summaries
@@ -144,6 +145,7 @@ func (s *Session) advance(ctx context.Context, next *store.Snapshot, expunge boo
 		s.announceKeywords(m.Keywords)
 		s.writeState(v.seq(at), m, state{uid: s.enabled.condStore, flags: true, modSeq: s.enabled.condStore})
 	})
+	s.updateResults(ctx, old)
 	return nil
 }
 
@@ -158,6 +160,7 @@ func (s *Session) writeGone() {
 	for i, g := range v.gone {
 		uids[i] = g.uid
 	}
+	s.updateGone(uids)
 	if s.enabled.qResync || s.enabled.uidOnly {
 		s.w.Raw("* VANISHED ")
 		s.w.Set(wire.Ranges(uids))

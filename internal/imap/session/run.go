@@ -238,6 +238,9 @@ func (s *Session) runSelected(ctx context.Context, tag string, cmd command.Comma
 		return s.expunge(ctx, c)
 	case command.Search:
 		return s.search(ctx, tag, c)
+	case command.CancelUpdate:
+		s.cancelUpdates(c)
+		return nil
 	case command.Sort:
 		return s.sort(ctx, tag, c)
 	case command.Thread:

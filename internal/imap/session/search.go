@@ -70,15 +70,20 @@ func (h *hits) page(ranges []wire.Range, p command.Partial) (page []wire.Range) 
 
 // search is SEARCH and UID SEARCH (RFC 9051 section 6.4.4, RFC 4731, RFC 5182).
 func (s *Session) search(ctx context.Context, tag string, c command.Search) error {
+	if err := s.freeTag(tag, c); err != nil {
+		return err
+	}
 	h := &hits{}
 	err := s.saving(c, h, func() error {
 		return s.find(ctx, c, false, func(at int, m store.Message, _ *mimetree.Summary) {
 			h.add(m, s.sel.view.seq(at), c.UID)
 		})
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	s.keepUpdated(tag, c, h, nil)
+	switch {
 	case c.Return != nil:
 		s.writeESearch(tag, c, h, *c.Return)
 	case s.enabled.rev2:
@@ -113,13 +118,7 @@ func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit f
 		s.enableCondStore()
 	}
 	v := &s.sel.view
-	q := search.Compile(c.Key, search.Env{
-		Now:     time.Now(),
-		UIDs:    s.uidRanges,
-		HasFlag: hasFlag,
-		Recent:  s.sel.isRecent,
-		Open:    s.sel.box.Open,
-	})
+	q := s.compile(c.Key, s.uidRanges)
 	among := s.candidates(c.Key)
 	return s.long(among.count(), func(done *atomic.Int64) error {
 		if summed || q.LooksAtHeader() {
@@ -134,6 +133,16 @@ func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit f
 			done.Add(1)
 			return err
 		})
+	})
+}
+
+func (s *Session) compile(key command.Key, uids func(set command.NumSet, uid bool) []wire.Range) *search.Query {
+	return search.Compile(key, search.Env{
+		Now:     time.Now(),
+		UIDs:    uids,
+		HasFlag: hasFlag,
+		Recent:  s.sel.isRecent,
+		Open:    s.sel.box.Open,
 	})
 }
 
@@ -263,15 +272,10 @@ func (s *Session) writeSearch(name string, c command.Search, h *hits) {
 }
 
 func (s *Session) writeESearch(tag string, c command.Search, h *hits, r command.Return) {
-	if r == (command.Return{Save: true}) {
+	if r.Data() == (command.Return{Save: true}) {
 		return // RFC 5182 section 2.4
 	}
-	s.w.Raw("* ESEARCH (TAG ")
-	s.w.String(tag)
-	s.w.Raw(")")
-	if c.UID {
-		s.w.Raw(" UID")
-	}
+	s.startESearch(tag, c.UID)
 	number := func(name string, n uint64) {
 		s.w.Raw(" ", name, " ")
 		s.w.Num(n)
@@ -305,6 +309,16 @@ func (s *Session) writeESearch(tag string, c command.Search, h *hits, r command.
 		}
 	}
 	s.w.CRLF()
+}
+
+// startESearch begins an ESEARCH response.
+func (s *Session) startESearch(tag string, uid bool) {
+	s.w.Raw("* ESEARCH (TAG ")
+	s.w.String(tag)
+	s.w.Raw(")")
+	if uid {
+		s.w.Raw(" UID")
+	}
 }
 
 // returnedModSeq is the highest mod-sequence of the messages in the response (RFC

@@ -13,11 +13,17 @@ import (
 // does, in the order of the messages: MIN is the first and MAX the last of them (RFC
 // 5267 section 3.1).
 func (s *Session) sort(ctx context.Context, tag string, c command.Sort) error {
-	h := &hits{}
-	err := s.saving(c.Search, h, func() error { return s.findSorted(ctx, c, h) })
-	switch {
-	case err != nil:
+	if err := s.freeTag(tag, c.Search); err != nil {
 		return err
+	}
+	h := &hits{}
+	sorter := search.NewSorter(c.Criteria)
+	err := s.saving(c.Search, h, func() error { return s.findSorted(ctx, c, sorter, h) })
+	if err != nil {
+		return err
+	}
+	s.keepUpdated(tag, c.Search, h, sorter)
+	switch {
 	case c.Return != nil:
 		s.writeESearch(tag, c.Search, h, *c.Return)
 	default:
@@ -26,19 +32,16 @@ func (s *Session) sort(ctx context.Context, tag string, c command.Sort) error {
 	return nil
 }
 
-func (s *Session) findSorted(ctx context.Context, c command.Sort, h *hits) error {
+func (s *Session) findSorted(ctx context.Context, c command.Sort, sorter *search.Sorter, h *hits) error {
 	v := &s.sel.view
-	sorter := search.NewSorter(c.Criteria)
-	var found []int
-	err := s.find(ctx, c.Search, sorter.LooksAtHeader(), func(at int, m store.Message, sum *mimetree.Summary) {
-		found = append(found, at)
+	err := s.find(ctx, c.Search, sorter.LooksAtHeader(), func(_ int, m store.Message, sum *mimetree.Summary) {
 		sorter.Add(m, sum)
 	})
 	if err != nil {
 		return err
 	}
-	for _, nth := range sorter.Order() {
-		at := found[nth]
+	for _, uid := range sorter.Order() {
+		at, _ := v.snap.Find(uid)
 		h.add(v.snap.At(at), v.seq(at), c.UID)
 	}
 	return nil

@@ -51,6 +51,15 @@ func (l *Lexer) Accept(c byte) bool {
 	return false
 }
 
+// AcceptBefore steps over c if it comes next and has next behind it.
+func (l *Lexer) AcceptBefore(c, next byte) bool {
+	if l.pos+1 < len(l.line) && l.line[l.pos] == c && l.line[l.pos+1] == next {
+		l.pos++
+		return true
+	}
+	return false
+}
+
 // AcceptWord steps over a text if it comes next, in any case.
 func (l *Lexer) AcceptWord(s string) bool {
 	rest := l.line[l.pos:]
