@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -72,13 +73,16 @@ func (n *namer) keyOf(identity string) Key {
 	return Key(b)
 }
 
-// ownKey is a key of our making; its second part is the identity.
-var ownKey = regexp.MustCompile(`^\d+\.M\d+P\d+Q\d+R([0-9a-f]{16})(?:X[0-9a-f]{16})?\.`)
+// ownKey is a key of our making; its second part is the identity. A delivery does
+// without it.
+var ownKey = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\d+\.M\d+P\d+Q\d+R([0-9a-f]{16})(?:X[0-9a-f]{16})?\.`)
+})
 
 // identityOf is what a message and its copies have in common: 64 random bits, or,
 // where another program has made up the key, a digest of it.
 func identityOf(key Key) string {
-	if m := ownKey.FindStringSubmatch(string(key)); m != nil {
+	if m := ownKey().FindStringSubmatch(string(key)); m != nil {
 		return m[1]
 	}
 	sum := sha256.Sum256([]byte(key))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -74,8 +75,10 @@ func LoadFirst(paths ...string) (*File, error) {
 }
 
 // typeError takes a decoder's complaint about a value's type apart; it has no
-// type of its own.
-var typeError = regexp.MustCompile(`^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
+// type of its own. Most processes never need it.
+var typeError = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
+})
 
 func parse(path, text string) (*File, error) {
 	f := &File{path: path, text: text}
@@ -84,7 +87,7 @@ func parse(path, text string) (*File, error) {
 		return nil, fmt.Errorf("%s:%d: %s", path, perr.Position.Line, perr.Message)
 	}
 	if err != nil {
-		if m := typeError.FindStringSubmatch(err.Error()); m != nil {
+		if m := typeError().FindStringSubmatch(err.Error()); m != nil {
 			return nil, fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], m[3])
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-sasl"
-	"github.com/xdg-go/scram"
+
+	"rtls/internal/scram"
 )
 
 // mechanismClient gives an exchange its client. The library has those that are plain
@@ -46,17 +47,11 @@ func (s *session) canBind() bool {
 	return ok && conn.ConnectionState().Version >= tls.VersionTLS13
 }
 
-// scramClient sets up SCRAM-SHA-256 (RFC 7677) with or without channel binding.
-// Where we could bind and the server did not offer it, that is said in the exchange,
-// so that a server whose offer was tampered with finds out (RFC 5802 section 6). The
-// library refuses a server that wants fewer than 4096 iterations (RFC 7677 section 4).
+// scramClient sets up SCRAM-SHA-256 with or without channel binding. Where we could
+// bind and the server did not offer it, that is said in the exchange.
 func (s *session) scramClient(x *exchange, secret string) error {
-	client, err := scram.SHA256.NewClient(x.user, secret, "")
-	if err != nil {
-		return errors.New("user name or password cannot be prepared as RFC 4013 says")
-	}
+	var binding scram.Binding
 	offered := strings.Fields(strings.ToUpper(s.extensions["AUTH"]))
-	var conversation *scram.ClientConversation
 	switch {
 	case x.name == scramPlus:
 		conn, ok := s.conn.(*tls.Conn)
@@ -64,35 +59,28 @@ func (s *session) scramClient(x *exchange, secret string) error {
 			return errors.New("no TLS to bind to")
 		}
 		state := conn.ConnectionState()
-		binding, err := scram.NewTLSExporterBinding(&state)
-		if err != nil {
+		var err error
+		if binding, err = scram.Exporter(&state); err != nil {
 			return err
 		}
-		conversation = client.NewConversationWithChannelBinding(binding)
 	case s.canBind() && !slices.Contains(offered, scramPlus):
-		conversation = client.NewConversationAdvertisingChannelBinding()
-	default:
-		conversation = client.NewConversation()
+		binding = scram.Bindable
 	}
-	x.client, x.proved = scramMessages{x.name, conversation}, conversation.Valid
+	client, err := scram.NewClient(x.user, secret, binding)
+	if err != nil {
+		return err
+	}
+	x.client, x.proved = scramClient{x.name, client}, client.Proved
 	return nil
 }
 
-// scramMessages is a SCRAM conversation in the library's terms.
-type scramMessages struct {
-	name         string
-	conversation *scram.ClientConversation
+// scramClient gives package scram the library's interface.
+type scramClient struct {
+	name string
+	*scram.Client
 }
 
-func (c scramMessages) Start() (string, []byte, error) {
-	first, err := c.conversation.Step("")
-	return c.name, []byte(first), err
-}
-
-func (c scramMessages) Next(challenge []byte) ([]byte, error) {
-	answer, err := c.conversation.Step(string(challenge))
-	return []byte(answer), err
-}
+func (c scramClient) Start() (string, []byte, error) { return c.name, c.First(), nil }
 
 // tokenClient answers the challenge that tells why a token was refused; the refusal
 // itself comes after that.
