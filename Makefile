@@ -50,10 +50,11 @@ soak:
 bench-store:
 	$(GO) run ./bench/store
 
-# CPU=1 counts processor time.
+# BENCH_IMAP="-messages 100000" for a large mailbox, BENCH_IMAP="-scenarios login" for
+# some of it; CPU=1 counts processor time.
 bench-imap:
-	@./internal/e2e/setup.sh dovecot-imapd
-	$(GO) run ./bench/imap
+	@./internal/e2e/setup.sh dovecot-imapd openssl
+	CGO_ENABLED=0 $(GO) run ./bench/imap $(BENCH_IMAP)
 
 # The delivery agents that rtls-lda is compared with; the tests do without them.
 PEERS_LDA = dovecot-core dovecot-lmtpd maildrop procmail strace

@@ -91,7 +91,7 @@ func message(r *rand.Rand, i int) []byte {
 		line("--mixed-%016x\nContent-Type: text/plain; charset=utf-8\n", i)
 		text()
 		line("--mixed-%016x\nContent-Type: application/pdf; name=\"report-%d.pdf\"\nContent-Disposition: attachment; filename=\"report-%d.pdf\"\nContent-Transfer-Encoding: base64\n", i, i, i)
-		line("%s", strings.ReplaceAll(blob(20_000+r.IntN(60_000)), "\t", ""))
+		line("%s", strings.ReplaceAll(blob(10_000+r.IntN(40_000)), "\t", ""))
 		line("--mixed-%016x--", i)
 	case i%2 == 0:
 		line("Content-Type: multipart/alternative;\n boundary=\"alternative-%016x\"\n", i)

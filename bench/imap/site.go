@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -18,20 +16,23 @@ import (
 	"syscall"
 	"time"
 
-	"rtls/internal/imap/server"
+	"rtls/internal/auth"
 	"rtls/internal/testpki"
 	"rtls/internal/tlsconf"
 	"rtls/store"
 )
 
-// site is a server with one user, alice, whose password is secret.
+// site is a server.
 type site struct {
 	addr    string
-	maildir string
-	index   []string // patterns of the files that it makes beside the mail
+	root    string   // a directory for each user, with the Maildir in it
+	maildir string   // of alice
+	index   []string // patterns of the files that it makes beside her mail
 	pki     *tls.Config
 	cmd     *exec.Cmd
-	uid     int // that the mail has to belong to
+	uid     int // that the mail has to belong to; -1: whoever runs this
+
+	delivered int
 }
 
 // freeAddr finds a port on loopback that nobody has.
@@ -43,8 +44,14 @@ func freeAddr() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (s *site) start(ctx context.Context, cmd *exec.Cmd) error {
-	cmd.Stderr = os.Stderr
+// start starts the server. What it says goes to a file, as on any site.
+func (s *site) start(ctx context.Context, dir string, cmd *exec.Cmd) error {
+	log, err := os.Create(filepath.Join(dir, "stderr"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -71,73 +78,136 @@ func (s *site) stop() {
 	_ = s.cmd.Wait()
 }
 
-// certificate writes a certificate for a site and returns what its clients trust.
-func certificate(dir string) (certFile, keyFile string, pki *tls.Config, err error) {
+// certificate writes a certificate for a site and sets what its clients trust.
+func (s *site) certificate(dir string) (certFile, keyFile string, err error) {
 	ca, err := testpki.New()
 	if err != nil {
-		return "", "", nil, err
+		return "", "", err
 	}
 	if certFile, keyFile, err = ca.WriteFiles(dir, "site", testpki.Leaf{Names: []string{"127.0.0.1"}}); err != nil {
-		return "", "", nil, err
+		return "", "", err
 	}
 	caFile := filepath.Join(dir, "ca.pem")
 	if err := os.WriteFile(caFile, ca.PEM(), 0o600); err != nil {
-		return "", "", nil, err
+		return "", "", err
 	}
-	pki, err = tlsconf.Client(caFile, "127.0.0.1")
-	return certFile, keyFile, pki, err
+	s.pki, err = tlsconf.Client(caFile, "127.0.0.1")
+	return certFile, keyFile, err
 }
 
+const (
+	password   = "secret"
+	freshUsers = 9
+)
+
+// users are alice, whose mailbox is large; hashed, whose password Dovecot has to hash
+// at each login; fresh, who log in once; and idle, who have little mail.
+func users() (names []string) {
+	names = []string{"alice", "hashed"}
+	for i := range freshUsers {
+		names = append(names, fmt.Sprintf("fresh%d", i))
+	}
+	for i := range idleUsers {
+		names = append(names, fmt.Sprintf("idle%d", i))
+	}
+	return names
+}
+
+// startBoth starts both servers, with n messages in alice's INBOX.
+func startBoth(ctx context.Context, dir string, n int) (ours, peer *site, err error) {
+	if err := os.Chmod(dir, 0o711); err != nil { // Dovecot's processes have other users
+		return nil, nil, err
+	}
+	if ours, err = startOurs(ctx, dir); err != nil {
+		return nil, nil, err
+	}
+	if peer, err = startDovecot(ctx, dir); err != nil {
+		ours.stop()
+		return nil, nil, err
+	}
+	err = fill(n, os.Getenv("CRLF") != "", ours.maildir, peer.maildir)
+	for i := 0; i < idleUsers && err == nil; i++ {
+		user := fmt.Sprintf("idle%d", i)
+		err = fill(100, false, ours.maildirOf(user), peer.maildirOf(user))
+	}
+	if err == nil {
+		err = peer.own()
+	}
+	if err == nil {
+		err = errors.Join(ours.makeMailboxes(), peer.makeMailboxes())
+	}
+	if err != nil {
+		ours.stop()
+		peer.stop()
+	}
+	return ours, peer, err
+}
+
+func (s *site) maildirOf(user string) string { return filepath.Join(s.root, user, "Maildir") }
+
+// makeMailboxes makes those that messages are copied to.
+func (s *site) makeMailboxes() error {
+	c, err := s.login("alice")
+	if err != nil {
+		return err
+	}
+	if err := c.do("CREATE Sent", "CREATE Copies", "CREATE Moved"); err != nil {
+		return err
+	}
+	return c.leave()
+}
+
+const oursConf = `
+hostname = "localhost"
+[store]
+root = "%[1]s/users"
+users = "%[1]s/passwd"
+[imapd]
+listen = ["%[4]s"]
+cert = "%[2]s"
+key = "%[3]s"
+`
+
+// startOurs builds rtls-imapd and runs it as anybody would.
 func startOurs(ctx context.Context, dir string) (*site, error) {
 	dir = filepath.Join(dir, "ours")
-	account := filepath.Join(dir, "alice")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	s := &site{root: filepath.Join(dir, "users"), uid: -1}
+	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return nil, err
 	}
-	if err := store.Create(account, nil); err != nil {
-		return nil, err
+	program := filepath.Join(dir, "rtls-imapd")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "rtls/cmd/rtls-imapd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as "make build" does
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build rtls-imapd: %w\n%s", err, out)
 	}
-	s := &site{maildir: filepath.Join(account, "Maildir"), index: []string{filepath.Join(account, ".rtls")}, uid: -1}
-	cert, key, pki, err := certificate(dir)
+	db := auth.Open(filepath.Join(dir, "passwd"))
+	for _, user := range users() {
+		if err := store.Create(filepath.Join(s.root, user), nil); err != nil {
+			return nil, err
+		}
+		if err := db.Add(user, password); err != nil {
+			return nil, err
+		}
+	}
+	s.maildir = s.maildirOf("alice")
+	s.index = []string{filepath.Join(s.root, "alice", ".rtls")}
+	cert, key, err := s.certificate(dir)
 	if err != nil {
 		return nil, err
 	}
-	s.pki = pki
 	if s.addr, err = freeAddr(); err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
+	conf := filepath.Join(dir, "rtls.toml")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, oursConf, dir, cert, key, s.addr), 0o600); err != nil {
 		return nil, err
 	}
-	return s, s.start(ctx, exec.Command(self, "serve", s.addr, cert, key, dir))
+	return s, s.start(ctx, dir, exec.Command(program, "--config", conf))
 }
 
-type anyPassword struct{}
-
-func (anyPassword) Login(context.Context, netip.Addr, string, string) (bool, error) { return true, nil }
-
-// serve is the process of our server.
-func serve(ctx context.Context, args []string) error {
-	config, err := tlsconf.Server(args[1], args[2])
-	if err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return err
-	}
-	s := &server.Server{
-		Hostname: "localhost",
-		TLS:      config,
-		Auth:     anyPassword{},
-		OpenAccount: func(_ context.Context, user string) (*store.Account, error) {
-			return store.Open(filepath.Join(args[3], user), nil)
-		},
-	}
-	return s.Serve(ctx, l)
-}
-
+// Beyond what any site has to write, these are not Dovecot's defaults: the limits of
+// sessions, which the scenarios go beyond.
 const dovecotConf = `
 base_dir = %[1]s/run
 state_dir = %[1]s/state
@@ -147,18 +217,24 @@ listen = 127.0.0.1
 ssl = required
 ssl_cert = <%[2]s
 ssl_key = <%[3]s
-mail_location = maildir:%[1]s/Maildir
+mail_location = maildir:%[1]s/users/%%u/Maildir
 first_valid_uid = 1
+mail_max_userip_connections = 100
+passdb {
+  driver = passwd-file
+  args = %[1]s/passwd
+}
 passdb {
   driver = static
-  args = password=secret
+  args = password=` + password + `
 }
 userdb {
   driver = static
-  args = uid=%[4]d gid=%[5]s home=%[1]s/home
+  args = uid=%[4]d gid=%[5]s home=%[1]s/users/%%u
 }
 service imap-login {
   chroot =
+  process_limit = 500
   inet_listener imap {
     port = 0
   }
@@ -178,35 +254,64 @@ func startDovecot(ctx context.Context, dir string) (*site, error) {
 		return nil, err
 	}
 	dir = filepath.Join(dir, "dovecot")
-	s := &site{maildir: filepath.Join(dir, "Maildir"), index: []string{filepath.Join(dir, "Maildir", "dovecot*")}}
+	s := &site{root: filepath.Join(dir, "users")}
 	if s.uid, err = strconv.Atoi(nobody.Uid); err != nil {
 		return nil, err
 	}
-	for _, d := range []string{dir, filepath.Join(dir, "home"), s.maildir, filepath.Join(s.maildir, "cur"), filepath.Join(s.maildir, "new"), filepath.Join(s.maildir, "tmp")} {
-		if err := os.Mkdir(d, 0o711); err != nil {
-			return nil, err
+	for _, user := range users() {
+		for _, d := range []string{"cur", "new", "tmp"} {
+			if err := os.MkdirAll(filepath.Join(s.maildirOf(user), d), 0o711); err != nil {
+				return nil, err
+			}
 		}
+	}
+	s.maildir = s.maildirOf("alice")
+	s.index = []string{filepath.Join(s.maildir, "dovecot*")}
+	if err := s.hash(dir); err != nil {
+		return nil, err
+	}
+	cert, key, err := s.certificate(dir)
+	if err != nil {
+		return nil, err
 	}
 	if s.addr, err = freeAddr(); err != nil {
 		return nil, err
 	}
-	cert, key, pki, err := certificate(dir)
-	if err != nil {
-		return nil, err
-	}
-	s.pki = pki
 	_, port, _ := strings.Cut(s.addr, ":")
 	conf := filepath.Join(dir, "dovecot.conf")
 	if err := os.WriteFile(conf, fmt.Appendf(nil, dovecotConf, dir, cert, key, s.uid, nobody.Gid, port), 0o600); err != nil {
 		return nil, err
 	}
-	return s, s.start(ctx, exec.Command("dovecot", "-F", "-c", conf))
+	return s, s.start(ctx, dir, exec.Command("dovecot", "-F", "-c", conf))
+}
+
+// hash gives Dovecot hashes that cost what ours cost. Users that are not in the file
+// have a password that is not hashed.
+func (s *site) hash(dir string) error {
+	path := filepath.Join(dir, "passwd")
+	db := auth.Open(path) // Dovecot reads such files, too
+	for _, user := range users() {
+		if user == "hashed" || strings.HasPrefix(user, "fresh") {
+			if err := db.Add(user, password); err != nil {
+				return err
+			}
+		}
+	}
+	dovecot, err := user.Lookup("dovecot")
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(dovecot.Uid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(path, uid, -1)
 }
 
 // own gives the mail to whom the server reads it as.
 func (s *site) own() error {
-	return filepath.WalkDir(filepath.Dir(s.maildir), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path != s.maildir && !strings.HasPrefix(path, s.maildir+"/") && filepath.Base(path) != "home" {
+	return filepath.WalkDir(s.root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
 			return err
 		}
 		return os.Chown(path, s.uid, -1)
@@ -252,8 +357,8 @@ func (s *site) kib() float64 {
 	return float64(n) / 1024
 }
 
-// processorTime is what the server's processes have used so far.
-func (s *site) processorTime() (d time.Duration) {
+// family are the process numbers of the server's processes.
+func (s *site) family() map[string]bool {
 	family := map[string]bool{strconv.Itoa(s.cmd.Process.Pid): true}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for grown := true; grown; { // a parent can have a higher number than its child
@@ -267,7 +372,12 @@ func (s *site) processorTime() (d time.Duration) {
 			}
 		}
 	}
-	for pid := range family {
+	return family
+}
+
+// processorTime is what the server's processes have used so far.
+func (s *site) processorTime() (d time.Duration) {
+	for pid := range s.family() {
 		threads, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
 		for _, path := range threads {
 			raw, _ := os.ReadFile(path) // nothing, of one that has ended
@@ -279,48 +389,15 @@ func (s *site) processorTime() (d time.Duration) {
 	return d
 }
 
-// ask runs a command in a session of its own. It returns how long it took, or with
-// CPU=1 how much of that the server's processes were running.
-func (s *site) ask(command string) (took time.Duration, err error) {
-	conn, err := tls.Dial("tcp", s.addr, s.pki)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	r := bufio.NewReaderSize(conn, 256<<10)
-	do := func(command string) error {
-		if _, err := fmt.Fprintf(conn, "zz9 %s\r\n", command); err != nil {
-			return err
-		}
-		for {
-			line, err := r.ReadSlice('\n')
-			switch {
-			case errors.Is(err, bufio.ErrBufferFull):
-			case err != nil:
-				return err
-			case strings.HasPrefix(string(line[:min(len(line), 7)]), "zz9 OK "):
-				return nil
-			case strings.HasPrefix(string(line[:min(len(line), 4)]), "zz9 "):
-				return fmt.Errorf("%s: %s", command, line)
-			}
-		}
-	}
-	for _, c := range []string{"LOGIN alice secret", "SELECT INBOX"} {
-		if err := do(c); err != nil {
-			return 0, err
-		}
-	}
+// timed is how long f takes, or with CPU=1 how much of that the server's processes
+// were running.
+func (s *site) timed(f func() error) (time.Duration, error) {
 	if os.Getenv("CPU") != "" {
 		before := s.processorTime()
-		err = do(command)
-		took = s.processorTime() - before
-	} else {
-		start := time.Now()
-		err = do(command)
-		took = time.Since(start)
+		err := f()
+		return s.processorTime() - before, err
 	}
-	if err != nil {
-		return 0, err
-	}
-	return took, do("LOGOUT")
+	start := time.Now()
+	err := f()
+	return time.Since(start), err
 }

@@ -2,11 +2,14 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -21,6 +24,7 @@ type Row struct {
 	Ratio    float64 `json:"ratio"`
 	Unit     string  `json:"unit"`
 	Goal     float64 `json:"goal,omitempty"` // the ratio to stay at or below; 0: none
+	Most     float64 `json:"most,omitempty"` // what ours has to stay at or below; 0: none
 }
 
 // Table prints rows as they come: aligned for a person, or one JSON object a line
@@ -57,19 +61,60 @@ func (t *Table) Flush() error {
 	w := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "scenario\tours\tpeer\tratio\tgoal\tunit\tpeer is\t")
 	for _, r := range t.rows {
-		peer, ratio, goal := "-", "-", "-"
+		peer, ratio := "-", "-"
 		if r.Peer > 0 {
 			peer, ratio = figure(r.Peer), fmt.Sprintf("%.2f", r.Ratio)
 		}
-		if r.Goal > 0 {
-			goal = fmt.Sprintf("%.2f", r.Goal)
-			if r.Peer > 0 && r.Ratio > r.Goal {
-				goal += " missed"
-			}
-		}
+		goal := r.goal()
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Scenario, figure(r.Ours), peer, ratio, goal, r.Unit, r.PeerName)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return t.means()
+}
+
+// goal says what is aimed at, and whether it is missed.
+func (r *Row) goal() string {
+	var goals []string
+	if r.Goal > 0 {
+		goals = append(goals, fmt.Sprintf("%.2f", r.Goal))
+	}
+	if r.Most > 0 {
+		goals = append(goals, figure(r.Most)+" "+r.Unit)
+	}
+	text := cmp.Or(strings.Join(goals, ", "), "-")
+	if r.Goal > 0 && r.Peer > 0 && r.Ratio > r.Goal || r.Most > 0 && r.Ours > r.Most {
+		text += " missed"
+	}
+	return text
+}
+
+// means prints for each peer the geometric mean of the ratios that have a goal.
+func (t *Table) means() error {
+	type sum struct {
+		logs float64
+		n    int
+	}
+	sums := make(map[string]sum)
+	var peers []string
+	for _, r := range t.rows {
+		if r.Goal == 0 || r.Ratio == 0 {
+			continue
+		}
+		s := sums[r.PeerName]
+		if s.n == 0 {
+			peers = append(peers, r.PeerName)
+		}
+		sums[r.PeerName] = sum{s.logs + math.Log(r.Ratio), s.n + 1}
+	}
+	for _, peer := range peers {
+		s := sums[peer]
+		if _, err := fmt.Fprintf(t.w, "geometric mean of %d ratios to %s: %.3f\n", s.n, peer, math.Exp(s.logs/float64(s.n))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func figure(x float64) string {

@@ -35,4 +35,17 @@ func TestTable(t *testing.T) {
 	if !strings.Contains(b.String(), "1.50") || !strings.Contains(b.String(), "missed") {
 		t.Errorf("a missed goal does not show:\n%s", b.String())
 	}
+	b.Reset()
+	table = &Table{w: &b}
+	table.Add(Row{Scenario: "above", Ours: 4, Peer: 2, Goal: 3, Most: 3, Unit: "ms", PeerName: "p"})
+	table.Add(Row{Scenario: "below", Ours: 1, Peer: 2, Goal: 1, Most: 3, Unit: "ms", PeerName: "p"})
+	table.Add(Row{Scenario: "no goal", Ours: 9, Peer: 2, Unit: "KiB", PeerName: "p"})
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"3.00, 3.00 ms missed", " 1.00, 3.00 ms ", "geometric mean of 2 ratios to p: 1.000\n"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q does not show:\n%s", want, b.String())
+		}
+	}
 }
