@@ -220,6 +220,8 @@ func find(name string) (entry, bool) {
 		e.parse = parseLSub
 	case "NAMESPACE":
 		e.parse = bare(Namespace{})
+	case "ESEARCH":
+		e.parse = parseMultiSearch
 	case "STATUS":
 		e.parse = parseStatus
 	case "APPEND":

@@ -77,9 +77,13 @@ func TestParse(t *testing.T) {
 		`SEARCH RETURN (UPDATE) ALL`:              Search{Return: &Return{All: true, Update: &Update{}}, Key: all(Key{})},
 		`SEARCH RETURN (COUNT UPDATE (UID BODY[HEADER.FIELDS (TO)])) ALL`: Search{Return: &Return{Count: true, Update: &Update{Items: []Item{
 			{Kind: UID}, {Kind: BodySection, Section: &Section{Text: HeaderFields, Fields: []string{"TO"}}}}}}, Key: all(Key{})},
-		`SEARCH RETURN (UPDATE(FLAGS) MIN) ALL`:      Search{Return: &Return{Min: true, Update: &Update{Items: []Item{{Kind: Flags}}}}, Key: all(Key{})},
-		`CANCELUPDATE "B01" "B02"`:                   CancelUpdate{[]string{"B01", "B02"}},
-		`SEARCH ALL`:                                 Search{Key: all(Key{})},
+		`SEARCH RETURN (UPDATE(FLAGS) MIN) ALL`: Search{Return: &Return{Min: true, Update: &Update{Items: []Item{{Kind: Flags}}}}, Key: all(Key{})},
+		`ESEARCH unseen`:                        MultiSearch{Search: Search{UID: true, Key: all(not(Key{Op: Keyword, Flag: `\Seen`}))}},
+		`ESEARCH IN (mailboxes "folder1" subtree (folder2 f3) personal) RETURN (COUNT) CHARSET UTF-8 ALL`: MultiSearch{
+			[]Filter{{Mailboxes, []string{"folder1"}}, {Subtree, []string{"folder2", "f3"}}, {Kind: Personal}},
+			Search{UID: true, Return: &Return{Count: true}, Charset: "UTF-8", Key: all(Key{})}},
+		`CANCELUPDATE "B01" "B02"`: CancelUpdate{[]string{"B01", "B02"}},
+		`SEARCH ALL`:               Search{Key: all(Key{})},
 		`SEARCH CHARSET utf-8 SUBJECT {2}` + "\r\né": Search{Charset: "UTF-8", Key: all(Key{Op: HeaderField, Field: "SUBJECT", Text: "é"})},
 		`UID SEARCH RETURN (MIN SAVE) 1:3 (UID * OR UNSEEN NOT LARGER 5)`: Search{UID: true, Return: &Return{Min: true, Save: true}, Key: all(
 			Key{Op: SeqSet, Set: set(1, 3)},
@@ -169,6 +173,7 @@ func TestParseRejects(t *testing.T) {
 		"FETCH 1 BINARY.SIZE.PEEK[1]", "FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)", "UID FETCH 1 FLAGS (VANISHED)", "FETCH 1 FLAGS (FOO)", "FETCH 1 BODY.PEEK", "FETCH 1 BODY[1.FOO]",
 		`STORE 1 FLAGS`, `STORE 1 FOO ()`, `STORE 1 FLAGS (\Recent)`, `STORE 1 FLAGS (\*)`, `STORE 1 FLAGS \Foo`, `STORE 1 (FOO 1) FLAGS ()`, `STORE 1:x FLAGS ()`, `STORE 1 FLAGS (a b`,
 		`STORE 1 FLAGS (` + strings.Repeat("k", maxKeyword+1) + `)`,
+		`ESEARCH`, `ESEARCH IN (foo) ALL`, `ESEARCH IN ("selected") ALL`, `ESEARCH IN (selected-delayed) ALL`, `ESEARCH IN (subtree) ALL`, `ESEARCH IN (subtree-one (a) ) ALL`, `ESEARCH IN (personal)`, `CANCELUPDATE`, `CANCELUPDATE a`,
 		"COPY 1", "MOVE 1 a b", "UID EXPUNGE", "EXPUNGE 1",
 		"SEARCH", "SEARCH FOO", "SEARCH ()", "SEARCH (ALL", "SEARCH OR ALL", "SEARCH NOT", "SEARCH RETURN (FOO) ALL", "SEARCH RETURN (MIN)", "SEARCH SINCE 32-Feb-1994", "SEARCH SINCE 1-2-1994",
 		"SEARCH SAVEDBEFORE", "SEARCH SAVEDON 1994", "FETCH 1 (SAVEDATE[])", "SEARCH LARGER -1", "SEARCH OLDER 0", "SEARCH KEYWORD \\Seen", "SEARCH UID x", "SEARCH HEADER a", "SEARCH EMAILID", `SEARCH THREADID ""`, "SEARCH MODSEQ", `SEARCH MODSEQ "x" foo 1`, "SEARCH CHARSET UTF-8",
@@ -216,7 +221,7 @@ func TestParseStates(t *testing.T) {
 	}{
 		{"NOOP", anyState}, {"CAPABILITY", anyState}, {"LOGOUT", anyState}, {"ID NIL", anyState},
 		{"LOGIN a b", beforeLogin}, {"AUTHENTICATE PLAIN", beforeLogin}, {"STARTTLS", Clear},
-		{"SELECT a", loggedIn}, {"LIST \"\" *", loggedIn}, {"IDLE", loggedIn}, {"APPEND a {1}", loggedIn}, {"ENABLE X", loggedIn},
+		{"SELECT a", loggedIn}, {"LIST \"\" *", loggedIn}, {"IDLE", loggedIn}, {"APPEND a {1}", loggedIn}, {"ENABLE X", loggedIn}, {"ESEARCH IN (personal) ALL", loggedIn},
 		{"FETCH 1 FLAGS", Selected}, {"UID SEARCH ALL", Selected}, {"CLOSE", Selected}, {"UNSELECT", Selected}, {"EXPUNGE", Selected}, {`CANCELUPDATE "a"`, Selected},
 	} {
 		for _, state := range []State{Clear, NotAuthenticated, Authenticated, Selected} {
@@ -294,6 +299,7 @@ func FuzzParse(f *testing.F) {
 		`a GETMETADATA (DEPTH 1 MAXSIZE 5) x (/shared/a "/private/b c")`, "a SETMETADATA \"\" (/private/a NIL /shared/vendor/b/c ~{3+}\r\nabc)", `a LIST "" x RETURN (METADATA (/shared/a))`,
 		`a FETCH 1 (SAVEDATE)`, `a SEARCH SAVEDBEFORE 1-Jan-2020 SAVEDON 1-Jan-2020 SAVEDSINCE 1-Jan-2020 SAVEDATESUPPORTED`,
 		`a UID SORT RETURN (UPDATE (UID BODY.PEEK[HEADER.FIELDS (To)]) CONTEXT PARTIAL 1:5) (DATE) UTF-8 ALL`, `a CANCELUPDATE "B01" "B02"`,
+		`a ESEARCH IN (selected subtree-one ("a" b) inboxes subscribed mailboxes &AOk-) RETURN (MIN) CHARSET UTF-8 SUBJECT x`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)

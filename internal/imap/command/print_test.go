@@ -126,6 +126,11 @@ func print(p *Parser, name string, cmd Command) string {
 		w.list(criteria)
 		w.str(c.Charset)
 		w.keys(c.Key)
+	case MultiSearch:
+		if c.Sources != nil {
+			w.add("IN", paren(w.filters(c.Sources)...))
+		}
+		w.search(c.Search)
 	case CancelUpdate:
 		for _, tag := range c.Tags {
 			w.str(tag)
@@ -294,6 +299,20 @@ func (w *printer) returns(r *Return) {
 		w.add("RETURN")
 		w.list(words)
 	}
+}
+
+func (w *printer) filters(list []Filter) (words []string) {
+	for _, f := range list {
+		words = append(words, f.Kind.String())
+		var names []string
+		for _, name := range f.Names {
+			names = append(names, w.name(name))
+		}
+		if names != nil {
+			words = append(words, paren(names...))
+		}
+	}
+	return words
 }
 
 func printItems(items []Item) (words []string) {

@@ -24,7 +24,7 @@ type progress struct {
 }
 
 // long runs f, the part of a command that can take long without a word to the client,
-// to whom f must not write. f is to count the messages that it is done with, of which
+// to whom f must not write but with speak. f is to count the messages that it is done with, of which
 // there are goal, or 0 if nobody knows. A call within another one counts for that.
 func (s *Session) long(goal int, f func(done *atomic.Int64) error) error {
 	if s.working != nil {
@@ -37,6 +37,15 @@ func (s *Session) long(goal int, f func(done *atomic.Int64) error) error {
 	p.mu.Unlock()
 	defer p.end()
 	return f(&p.done)
+}
+
+// speak writes something to the client amid the work that long does.
+func (s *Session) speak(write func()) {
+	if p := s.working; p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+	}
+	write()
 }
 
 // longChange is long for a change of the store, which counts by itself.

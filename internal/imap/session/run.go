@@ -203,6 +203,8 @@ func (s *Session) runAfter(ctx context.Context, tag string, cmd command.Command)
 	case command.Namespace:
 		s.w.Line(`* NAMESPACE (("" "/")) NIL NIL`)
 		return nil
+	case command.MultiSearch:
+		return s.multiSearch(ctx, tag, c)
 	case command.Status:
 		return s.status(ctx, c)
 	case *command.Append:

@@ -276,6 +276,11 @@ func (s *Session) writeESearch(tag string, c command.Search, h *hits, r command.
 		return // RFC 5182 section 2.4
 	}
 	s.startESearch(tag, c.UID)
+	s.writeFound(c, h, r)
+}
+
+// writeFound ends an ESEARCH response with what was found.
+func (s *Session) writeFound(c command.Search, h *hits, r command.Return) {
 	number := func(name string, n uint64) {
 		s.w.Raw(" ", name, " ")
 		s.w.Num(n)
