@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(env.WorkDir, "rtls.toml"), []byte(text), 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"cert":  func(ts *testscript.TestScript, neg bool, args []string) { cmdCert(ts, ca, args) },
 			"exits": cmdExits,
 			"mode":  cmdMode,
 			"use":   cmdUse,
@@ -74,6 +77,23 @@ func exitCode(err error) string {
 		return fmt.Sprint(e.ExitCode())
 	}
 	return err.Error()
+}
+
+// cmdCert writes a certificate for a server, NAME.pem and NAME.key, that was made ten
+// days ago and is valid for some days from now.
+func cmdCert(ts *testscript.TestScript, ca *testpki.CA, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: cert NAME DAYS SERVER")
+	}
+	days, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	const day = 24 * time.Hour
+	_, _, err = ca.WriteFiles(ts.MkAbs("."), args[0], testpki.Leaf{
+		Names:     []string{args[2]},
+		NotBefore: time.Now().Add(-10 * day),
+		NotAfter:  time.Now().Add(time.Duration(days)*day + time.Hour),
+	})
+	ts.Check(err)
 }
 
 // cmdMode holds a file's permissions against the first argument.

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
+	"sync"
 	"syscall"
 
 	"rtls/internal/auth"
@@ -29,7 +32,7 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
 	watcher := &store.Watcher{Logger: logger}
 	defer watcher.Close()
-	s, err := newServer(f, logger, watcher)
+	s, certs, err := newServer(f, logger, watcher)
 	if err != nil {
 		return err
 	}
@@ -45,6 +48,14 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 		closeAll(listeners)
 		return err
 	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	var keeper sync.WaitGroup
+	defer keeper.Wait()
+	kept, stop := context.WithCancel(ctx)
+	defer stop()
+	keeper.Go(func() { keepCertificates(kept, certs, hangup, logger) })
 	for _, l := range listeners {
 		logger.Info("IMAPS on " + l.Addr().String())
 	}
@@ -54,11 +65,11 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	return s.Serve(ctx, listeners...)
 }
 
-// newServer makes the server, having looked at all that it will need. All accounts
-// use watcher.
-func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*server.Server, error) {
+// newServer makes the server and its certificates, having looked at all that they will
+// need. All accounts use watcher.
+func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*server.Server, *tlsconf.Certificates, error) {
 	if err := checkRoot(f); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	users := auth.Open(f.Store.Users)
 	_, err := users.Known("postmaster")
@@ -66,21 +77,20 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	case errors.Is(err, fs.ErrNotExist):
 		logger.Warn("nobody can log in", "err", err)
 	case err != nil:
-		return nil, cli.Errorf(cli.Config, "%w", err)
+		return nil, nil, cli.Errorf(cli.Config, "%w", err)
 	}
-	tlsConfig, err := tlsconf.Server(f.IMAPD.Cert, f.IMAPD.Key)
+	certs, err := loadCertificates(f)
 	if err != nil {
-		return nil, cli.Errorf(cli.Config, "%w", err).
-			WithHint("cert and key under [imapd] name PEM files that %s can read", name)
+		return nil, nil, err
 	}
 	accounts := &accounts{users: auth.NewDirectory(f.Store), options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher}}
 	return &server.Server{
 		Hostname:    f.Hostname,
-		TLS:         tlsConfig,
+		TLS:         certs.Config(),
 		Auth:        &auth.Gate{Users: users},
 		OpenAccount: accounts.open,
 		Logger:      logger,
-	}, nil
+	}, certs, nil
 }
 
 // accounts opens the accounts of users.
@@ -161,7 +171,11 @@ func checkConfig(env cli.Env, o *options) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	if _, err := newServer(f, logger, nil); err != nil {
+	_, certs, err := newServer(f, logger, nil)
+	if err != nil {
+		return err
+	}
+	if err := checkValidity(certs, logger); err != nil {
 		return err
 	}
 	return say(env.Stdout, fmt.Sprintf("%s is right\n", o.config))

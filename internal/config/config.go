@@ -49,6 +49,7 @@ type IMAPD struct {
 	StartTLS []string `toml:"listen_starttls"` // addresses where clients have to say STARTTLS before anything else; default: none
 	Cert     string   `toml:"cert"`
 	Key      string   `toml:"key"`
+	Domains  []Domain `toml:"domain"` // certificates for other names; default: the one above is for all
 }
 
 // Load reads and checks the file at path. A file that does not exist is
@@ -120,6 +121,9 @@ func (f *File) CheckIMAPD() error {
 		return err
 	}
 	if err := f.checkListen("listen_starttls", f.IMAPD.StartTLS); err != nil {
+		return err
+	}
+	if err := f.checkDomains(); err != nil {
 		return err
 	}
 	return f.checkCert("imapd", f.IMAPD.Cert, f.IMAPD.Key)

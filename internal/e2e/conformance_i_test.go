@@ -38,6 +38,9 @@ func TestConformanceI(t *testing.T) {
 		{"I15_append_sets_no_tag", i15},
 		{"I16_log_line", i16},
 		{"I17_certificate_reload", i17},
+		{"I17_reload_of_all_domains", i17Domains},
+		{"I18_expired_certificate", i18},
+		{"I19_cut_off_inside_append", i19},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.test(t, p) })
 	}

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
-	"time"
 )
 
 // minVersion follows RFC 8997 and RFC 9325: nothing below TLS 1.2.
@@ -64,22 +62,13 @@ func roots(caFile string) (*x509.CertPool, error) {
 	return x509.SystemCertPool()
 }
 
-// Server returns a configuration that presents the certificate in certFile and
-// keyFile. A renewed certificate is picked up within a second or so of a new
-// handshake, without a restart; while the new files are unreadable or do not
-// match, the old certificate stays in use. It is safe for concurrent use.
+// Server returns a configuration that presents one certificate, as Certificates do.
 func Server(certFile, keyFile string) (*tls.Config, error) {
-	k := &keyPair{certFile: certFile, keyFile: keyFile}
-	if _, err := k.load(); err != nil {
+	c, err := Load(Pair{Cert: certFile, Key: keyFile})
+	if err != nil {
 		return nil, err
 	}
-	return &tls.Config{
-		MinVersion:                  minVersion,
-		DynamicRecordSizingDisabled: true,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return k.current(time.Now())
-		},
-	}, nil
+	return c.Config(), nil
 }
 
 // AskClients makes a server ask clients for certificates of the authorities in
@@ -96,59 +85,4 @@ func AskClients(server *tls.Config, caFile string) error {
 	}
 	server.ClientCAs, server.ClientAuth = pool, tls.VerifyClientCertIfGiven
 	return nil
-}
-
-// keyPair is a certificate that follows its files.
-type keyPair struct {
-	certFile, keyFile string
-
-	mu       sync.Mutex // guards what follows
-	cert     *tls.Certificate
-	stamp    [2]time.Time // modification times of the files that cert came from
-	examined time.Time
-}
-
-func (k *keyPair) current(now time.Time) (*tls.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now.Sub(k.examined) < time.Second && now.After(k.examined) {
-		return k.cert, nil
-	}
-	k.examined = now
-	if stamp, err := k.stat(); err != nil || stamp == k.stamp {
-		return k.cert, nil
-	}
-	k.loadLocked()
-	return k.cert, nil
-}
-
-func (k *keyPair) load() (*tls.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.cert, k.loadLocked()
-}
-
-// loadLocked must be called with mu held. On error the pair in use stays.
-func (k *keyPair) loadLocked() error {
-	stamp, err := k.stat()
-	if err != nil {
-		return fmt.Errorf("TLS certificate: %w", err)
-	}
-	cert, err := tls.LoadX509KeyPair(k.certFile, k.keyFile)
-	if err != nil {
-		return fmt.Errorf("TLS certificate %s with key %s: %w", k.certFile, k.keyFile, err)
-	}
-	k.cert, k.stamp = &cert, stamp
-	return nil
-}
-
-func (k *keyPair) stat() (stamp [2]time.Time, err error) {
-	for i, name := range []string{k.certFile, k.keyFile} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return stamp, err
-		}
-		stamp[i] = info.ModTime()
-	}
-	return stamp, nil
 }

@@ -134,20 +134,16 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &keyPair{certFile: cert, keyFile: key}
-	first, err := k.load()
-	if err != nil {
+	k := &keyPair{pair: Pair{Cert: cert, Key: key}}
+	if err := k.load(); err != nil {
 		t.Fatal(err)
 	}
+	first := k.cert
 	now := time.Now()
 	current := func() []byte {
 		t.Helper()
 		now = now.Add(2 * time.Second)
-		pair, err := k.current(now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pair.Certificate[0]
+		return k.current(now).Certificate[0]
 	}
 	touch := func() {
 		t.Helper()
