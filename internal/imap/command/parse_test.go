@@ -2,6 +2,7 @@ package command
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -125,7 +126,8 @@ func TestParse(t *testing.T) {
 		`SEARCH MODSEQ 5 $`:                     Search{Key: all(Key{Op: ModSeqFrom, Number: 5}, Key{Op: SeqSet, Set: NumSet{Saved: true}})},
 		`APPEND a (\Seen) "17-Jul-1996 02:44:25 -0700" {310}`: &Append{"a", Message{Flags: []string{`\Seen`},
 			Date: time.Date(1996, 7, 17, 2, 44, 25, 0, time.FixedZone("", -7*3600)), Literal: wire.Literal{Size: 310, Sync: true}}},
-		`APPEND a UTF8 (~{3+}`: &Append{"a", Message{UTF8: true, Literal: wire.Literal{Size: 3, Binary: true}}},
+		`APPEND a (\Seen) CATENATE (URL "/x"`: &Append{"a", Message{Flags: []string{`\Seen`}, Catenate: true}},
+		`APPEND a UTF8 (~{3+}`:                &Append{"a", Message{UTF8: true, Literal: wire.Literal{Size: 3, Binary: true}}},
 	} {
 		state := Selected
 		if strings.HasPrefix(strings.ToUpper(input), "LOGIN") || strings.HasPrefix(input, "AUTH") {
@@ -178,7 +180,7 @@ func TestParseRejects(t *testing.T) {
 		"SEARCH", "SEARCH FOO", "SEARCH ()", "SEARCH (ALL", "SEARCH OR ALL", "SEARCH NOT", "SEARCH RETURN (FOO) ALL", "SEARCH RETURN (MIN)", "SEARCH SINCE 32-Feb-1994", "SEARCH SINCE 1-2-1994",
 		"SEARCH SAVEDBEFORE", "SEARCH SAVEDON 1994", "FETCH 1 (SAVEDATE[])", "SEARCH LARGER -1", "SEARCH OLDER 0", "SEARCH KEYWORD \\Seen", "SEARCH UID x", "SEARCH HEADER a", "SEARCH EMAILID", `SEARCH THREADID ""`, "SEARCH MODSEQ", `SEARCH MODSEQ "x" foo 1`, "SEARCH CHARSET UTF-8",
 		"SEARCH " + deep, "SEARCH " + nots, "SEARCH " + many,
-		`APPEND a`, `APPEND a "x"`, `APPEND a (\Seen) "32-Jul-1996 02:44:25 -0700" {3+}` + "\r\nabc", `APPEND a "1996-07-17" {3}`, `APPEND a UTF8 ({3}`, `APPEND a FOO {3}`, `APPEND a {x}`,
+		`APPEND a`, `APPEND a "x"`, `APPEND a (\Seen) "32-Jul-1996 02:44:25 -0700" {3+}` + "\r\nabc", `APPEND a "1996-07-17" {3}`, `APPEND a UTF8 ({3}`, `APPEND a FOO {3}`, `APPEND a CATENATE`, `APPEND a CATENATE URL x`, `APPEND a {x}`,
 		"GETMETADATA", "GETMETADATA a", "GETMETADATA a ()", "GETMETADATA a (DEPTH 1)", "GETMETADATA a (DEPTH 2) /shared/a", "GETMETADATA a (FOO) /shared/a", "GETMETADATA (DEPTH 1)a /shared/a",
 		"GETMETADATA a comment", "GETMETADATA a /comment", "GETMETADATA a /sharedx/a", `GETMETADATA a "/shared/*"`, `GETMETADATA a "/shared/a%"`, "GETMETADATA a /shared/", "GETMETADATA a /shared//a",
 		"GETMETADATA a {9}\r\n/shared/é", "GETMETADATA a \"/shared/\x01\"", "GETMETADATA a (/shared/" + strings.Repeat("a", maxEntryName) + ")",
@@ -300,6 +302,7 @@ func FuzzParse(f *testing.F) {
 		`a FETCH 1 (SAVEDATE)`, `a SEARCH SAVEDBEFORE 1-Jan-2020 SAVEDON 1-Jan-2020 SAVEDSINCE 1-Jan-2020 SAVEDATESUPPORTED`,
 		`a UID SORT RETURN (UPDATE (UID BODY.PEEK[HEADER.FIELDS (To)]) CONTEXT PARTIAL 1:5) (DATE) UTF-8 ALL`, `a CANCELUPDATE "B01" "B02"`,
 		`a ESEARCH IN (selected subtree-one ("a" b) inboxes subscribed mailboxes &AOk-) RETURN (MIN) CHARSET UTF-8 SUBJECT x`,
+		`a APPEND x (\Seen) catenate (TEXT {3+}`, `a UID REPLACE 1 x CATENATE (URL "/x/;UID=1")`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,
 	} {
 		f.Add(seed, true)
@@ -320,4 +323,42 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// RFC 4469 section 5, RFC 6855 section 4.
+func TestNextPart(t *testing.T) {
+	for input, want := range map[string]string{
+		"TEXT {3+}\r\nabc URL \"/x\" text ~{1+}\r\nx UTF8 (~{2+}\r\nab))": "3 /x 1b 2u",
+		"URL /x)":              "/x",
+		"URL {2+}\r\n/x URL )": "/x error",
+		"":                     "error", ")": "error", "TEXT x)": "error", "FOO x)": "error", "UTF8 ({1+}\r\nx))": "error", `URL "")`: "error",
+		"URL x": "x error", "UTF8 (~{1+}\r\nx )": "1u error", "TEXT {1+}\r\nxURL a)": "1 error", "URL a  URL b)": "a error",
+	} {
+		p := &Parser{}
+		_, _, cmd, l, err := parse(p, Selected, "a APPEND x CATENATE ("+input+"\r\n")
+		if c, ok := cmd.(*Append); err != nil || !ok || !c.First.Catenate {
+			t.Fatalf("%q: %#v, %v", input, cmd, err)
+		}
+		var got []string
+		for part, err := p.NextPart(l, nil); part != nil || err != nil; part, err = p.NextPart(l, part) {
+			if err != nil {
+				got = append(got, "error")
+				break
+			}
+			if part.URL != "" {
+				got = append(got, part.URL)
+				continue
+			}
+			got = append(got, fmt.Sprint(part.Literal.Size)+map[[2]bool]string{{true, false}: "b", {true, true}: "u"}[[2]bool{part.Literal.Binary, part.UTF8}])
+			if _, err := l.OpenLiteral(); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.CloseLiteral(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%q: %s, want %s", input, got, want)
+		}
+	}
 }

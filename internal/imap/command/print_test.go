@@ -252,6 +252,10 @@ func (w *printer) message(m Message) {
 	if !m.Date.IsZero() {
 		w.add(`"` + m.Date.Format(DateTimeLayout) + `"`)
 	}
+	if m.Catenate {
+		w.add("CATENATE (")
+		return
+	}
 	if m.UTF8 {
 		w.add("UTF8")
 	}

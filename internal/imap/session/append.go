@@ -53,7 +53,7 @@ func (s *Session) replace(ctx context.Context, c *command.ReplaceMessage) error 
 // returns the response code that says where they are.
 func (s *Session) appendAll(ctx context.Context, c *command.Append, most int) (code string, err error) {
 	name := trimSeparator(c.Mailbox)
-	if err := s.fits(c.First); err != nil {
+	if err := s.fits(c.First.Literal.Size); err != nil {
 		return "", err
 	}
 	box, err := s.account.Mailbox(ctx, name)
@@ -66,7 +66,9 @@ func (s *Session) appendAll(ctx context.Context, c *command.Append, most int) (c
 		}
 	}()
 	known := keywordsOf(box.Snapshot())
-	staged, err := s.stage(ctx, name, c.First, most, &known)
+	here := &catenator{s: s}
+	defer here.close()
+	staged, err := s.stage(ctx, name, c.First, most, &known, here)
 	defer func() {
 		for _, m := range staged {
 			if err := m.Delivery.Abort(); err != nil {
@@ -97,17 +99,18 @@ func tryCreate(err error) error {
 	return err
 }
 
-func (s *Session) fits(m command.Message) error {
-	if m.Literal.Size > s.cfg.AppendLimit {
+// fits says whether a message can have so many octets.
+func (s *Session) fits(octets int64) error {
+	if octets > s.cfg.AppendLimit {
 		return refuse("TOOBIG", "a message has at most %d octets", s.cfg.AppendLimit)
 	}
 	return nil
 }
 
 // stage writes all messages of the command; none of them is visible yet.
-func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, most int, known *keywords) (all []store.Pending, err error) {
+func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, most int, known *keywords, here *catenator) (all []store.Pending, err error) {
 	for next := &m; next != nil; {
-		if err := s.fits(*next); err != nil {
+		if err := s.fits(next.Literal.Size); err != nil {
 			return all, err
 		}
 		if len(all) == most {
@@ -120,7 +123,12 @@ func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, 
 		flags, plain, _ := known.split(next.Flags) // the keyword of a tag makes no tag
 		known.add(plain)
 		all = append(all, store.Pending{Delivery: d, Meta: store.Meta{Tag: store.TagNone, Flags: flags, Keywords: plain, Date: next.Date}})
-		if err := s.receive(d, *next); err != nil {
+		if next.Catenate {
+			err = here.message(ctx, d)
+		} else {
+			err = s.receive(d, next.Literal)
+		}
+		if err != nil {
 			return all, err
 		}
 		if next, err = s.parser.NextMessage(s.lex, *next); err != nil {
@@ -130,9 +138,9 @@ func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, 
 	return all, nil
 }
 
-// receive reads a message's octets into its delivery. Trouble with the disk is no
+// receive reads a literal into a delivery. Trouble with the disk is no
 // reason to lose the place in the stream: what is left is read all the same.
-func (s *Session) receive(d *store.Delivery, m command.Message) error {
+func (s *Session) receive(d *store.Delivery, lit wire.Literal) error {
 	r, err := s.lex.OpenLiteral()
 	if err != nil {
 		return fatal{err}
@@ -143,7 +151,7 @@ func (s *Session) receive(d *store.Delivery, m command.Message) error {
 	if in.err != nil {
 		return fatal{in.err}
 	}
-	if err == nil && n != m.Literal.Size {
+	if err == nil && n != lit.Size {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {

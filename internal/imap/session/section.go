@@ -51,6 +51,11 @@ func (f *fetcher) value(m *message, item command.Item) (value, error) {
 	default:
 		return value{}, nil
 	}
+	return m.body(section)
+}
+
+// body finds the value of BODY[...].
+func (m *message) body(section *command.Section) (value, error) {
 	v, err := m.section(section)
 	if err != nil {
 		return v, err
@@ -299,6 +304,11 @@ func (f *fetcher) writeValue(m *message, v value) error {
 	if f.buf == nil {
 		f.buf = make([]byte, 32<<10)
 	}
+	return m.copyValue(w, v, f.buf)
+}
+
+// copyValue writes what there is of a value, by way of a buffer.
+func (m *message) copyValue(w io.Writer, v value, buf []byte) error {
 	var readers []io.Reader
 	if v.decoded {
 		r, _ := transfer.NewReader(v.encoding, m.reader(v.ranges[0].Start, v.ranges[0].End))
@@ -317,7 +327,7 @@ func (f *fetcher) writeValue(m *message, v value) error {
 	}
 	left := v.size
 	for _, r := range readers {
-		n, err := io.CopyBuffer(onlyWriter{w}, io.LimitReader(r, left), f.buf)
+		n, err := io.CopyBuffer(onlyWriter{w}, io.LimitReader(r, left), buf)
 		if left -= n; err != nil {
 			return err
 		}
