@@ -25,7 +25,7 @@ vet:
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
 	getmail6 fetchmail dovecot-core dovecot-sieve procmail maildrop \
-	git git-email libmailtools-perl s-nail bsd-mailx php-cli
+	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli
 
 # These conflict with Postfix, or would change the machine; they are unpacked below
 # .peers and run from there.

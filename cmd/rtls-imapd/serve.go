@@ -36,6 +36,9 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
+	if err := remember(f, s.Auth.(*auth.Gate)); err != nil {
+		return cli.Errorf(cli.Config, "%w", err)
+	}
 	addresses := f.IMAPD.Listen
 	if len(addresses) == 0 {
 		addresses = []string{defaultListen}
@@ -65,6 +68,16 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	return s.Serve(ctx, listeners...)
 }
 
+// remember gives the gate what it knew before a restart.
+func remember(f *config.File, gate *auth.Gate) error {
+	state, err := auth.OpenState(f.StateDir())
+	if err != nil {
+		return err
+	}
+	gate.SaltKey, err = state.SaltKey()
+	return err
+}
+
 // newServer makes the server and its certificates, having looked at all that they will
 // need. All accounts use watcher.
 func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*server.Server, *tlsconf.Certificates, error) {
@@ -79,6 +92,10 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	case err != nil:
 		return nil, nil, cli.Errorf(cli.Config, "%w", err)
 	}
+	gate := &auth.Gate{Users: users, Only: f.IMAPD.Mechanisms}
+	if err := f.CheckMechanisms(auth.KnownMechanism); err != nil {
+		return nil, nil, cli.Errorf(cli.Config, "%w", err)
+	}
 	certs, err := loadCertificates(f)
 	if err != nil {
 		return nil, nil, err
@@ -87,7 +104,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	return &server.Server{
 		Hostname:    f.Hostname,
 		TLS:         certs.Config(),
-		Auth:        &auth.Gate{Users: users},
+		Auth:        gate,
 		OpenAccount: accounts.open,
 		Logger:      logger,
 	}, certs, nil

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/xdg-go/scram"
 	"golang.org/x/sys/unix"
 
 	"rtls/internal/config"
@@ -31,21 +32,65 @@ func ValidName(name string) error {
 // a name that is there. On error the file is as it was, but for one of the
 // directory's fsync, after which the user may be there or not.
 func (u *Users) Add(name, password string) error {
-	if err := ValidName(name); err != nil {
-		return err
-	}
+	e := entry{name: name}
 	if err := ValidPassword(password); err != nil {
 		return err
 	}
-	line := name + ":" + newHash(u.cost, password).String() + "\n" // outside the lock: it takes its time
-	path, err := resolve(u.path)
+	if err := u.setPassword(&e, password); err != nil {
+		return err
+	}
+	return u.add(e)
+}
+
+// AddWithout is Add for a user who logs in by other means than a password of the
+// file.
+func (u *Users) AddWithout(name string) error {
+	return u.add(entry{name: name, fields: []string{"*"}})
+}
+
+func (u *Users) add(e entry) error {
+	if err := ValidName(e.name); err != nil {
+		return err
+	}
+	return u.edit(func(text []byte) ([]byte, error) {
+		if _, _, ok := find(text, e.name); ok {
+			return nil, fmt.Errorf("user %s: %w", e.name, fs.ErrExist)
+		}
+		if len(text) > 0 && !bytes.HasSuffix(text, []byte("\n")) {
+			text = append(text, '\n')
+		}
+		return append(text, e.String()+"\n"...), nil
+	})
+}
+
+// setPassword puts the hash and what SCRAM takes into a line. It takes its time.
+func (u *Users) setPassword(e *entry, password string) error {
+	field := newHash(u.cost, password).String()
+	e.set(fieldHash, field)
+	e.setExtra(keyScram, none)
+	if u.NoScram {
+		return nil
+	}
+	s, err := u.saltOf(*e)
 	if err != nil {
-		return fmt.Errorf("user database: %w", err)
+		return err
 	}
-	if err := appendLine(path, name, line); err != nil {
-		return fmt.Errorf("user database: %w", err)
+	v, err := newVerifier(s, password)
+	if err != nil {
+		return err
 	}
+	e.setExtra(keyScram, none, keyScram+v.String()+","+sealOf(field))
 	return nil
+}
+
+// saltOf returns the salt that a user's app passwords have, or a new one: SCRAM takes
+// the same for all.
+func (u *Users) saltOf(e entry) (scram.KeyFactors, error) {
+	apps, err := e.apps()
+	if err != nil || len(apps) == 0 {
+		return newSalting(u.iterations), err
+	}
+	return apps[0].check.KeyFactors, nil
 }
 
 // resolve follows a symbolic link, which must not be replaced by a file.
@@ -57,9 +102,21 @@ func resolve(path string) (string, error) {
 	return real, err
 }
 
-// appendLine appends a line to the file at path, which is replaced as a whole. The lock is
-// the directory's, so that nothing is left lying around.
-func appendLine(path, name, line string) (err error) {
+// edit replaces the file by what change makes of it, which may modify the text that
+// it gets, nil for no file. The lock is the directory's, so that nothing is left lying
+// around.
+func (u *Users) edit(change func(text []byte) ([]byte, error)) error {
+	path, err := resolve(u.path)
+	if err != nil {
+		return fmt.Errorf("user database: %w", err)
+	}
+	if err := editFile(path, change); err != nil {
+		return fmt.Errorf("user database: %w", err)
+	}
+	return nil
+}
+
+func editFile(path string, change func(text []byte) ([]byte, error)) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -72,13 +129,10 @@ func appendLine(path, name, line string) (err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, _, ok := find(text, name); ok {
-		return fmt.Errorf("user %s: %w", name, fs.ErrExist)
+	if text, err = change(text); err != nil {
+		return err
 	}
-	if len(text) > 0 && !bytes.HasSuffix(text, []byte("\n")) {
-		text = append(text, '\n')
-	}
-	if err := replace(path, append(text, line...), info); err != nil {
+	if err := replace(path, text, info); err != nil {
 		return err
 	}
 	if err := dir.Sync(); err != nil {

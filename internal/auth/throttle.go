@@ -24,6 +24,14 @@ import (
 type Throttle struct {
 	mu      sync.Mutex // guards what follows
 	records map[string]record
+	trusted map[string]trust // by address and user
+}
+
+// trust is that a user has logged in from an address before: there the password is
+// told apart from a guess before the throttle is asked. It ends with a few wrong ones.
+type trust struct {
+	until time.Time
+	wrong int
 }
 
 // record is what is known of a key.
@@ -34,7 +42,7 @@ type record struct {
 }
 
 // ErrThrottled says that too many attempts of the address are waiting already.
-var ErrThrottled = errors.New("too many failed logins; try again later")
+var ErrThrottled = errors.New("too many failed logins, try again later")
 
 const (
 	freeLevel  = 3
@@ -43,6 +51,9 @@ const (
 	maxDelay   = 15 * time.Second
 	maxWait    = time.Minute
 	maxRecords = 50_000
+
+	trustTime  = 24 * time.Hour
+	trustWrong = 5
 )
 
 // AddrKey is what counts as a peer's address. A host has all of an IPv6 /64.
@@ -96,6 +107,7 @@ func (t *Throttle) reserve(now time.Time, peer netip.Addr, user string) (time.Du
 	}
 	queue := max(0, r.next.Sub(now))
 	if queue > maxWait {
+		t.distrustLocked(peer, user) // or guesses that are refused would be free
 		return 0, ErrThrottled
 	}
 	r.next = now.Add(queue + r.delay())
@@ -110,6 +122,30 @@ func (t *Throttle) Fail(peer netip.Addr, user string) {
 	defer t.mu.Unlock()
 	t.failLocked(now, addressKey(peer))
 	t.failLocked(now, userKey(user))
+	t.distrustLocked(peer, user)
+}
+
+// trusts says whether the user's password may pass without a wait.
+func (t *Throttle) trusts(peer netip.Addr, user string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Now().Before(t.trusted[trustKey(peer, user)].until)
+}
+
+func trustKey(peer netip.Addr, user string) string { return AddrKey(peer) + " " + user }
+
+// distrustLocked must be called with mu held.
+func (t *Throttle) distrustLocked(peer netip.Addr, user string) {
+	key := trustKey(peer, user)
+	trust, ok := t.trusted[key]
+	if trust.wrong++; !ok {
+		return
+	}
+	if trust.wrong >= trustWrong {
+		delete(t.trusted, key)
+		return
+	}
+	t.trusted[key] = trust
 }
 
 // failLocked must be called with mu held.
@@ -134,10 +170,14 @@ func (t *Throttle) failLocked(now time.Time, key string) {
 
 // OK forgets the failures of a user who has logged in. Those of the address stay
 // until their time is over: a guesser may have an account, too.
-func (t *Throttle) OK(user string) {
+func (t *Throttle) OK(peer netip.Addr, user string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.records, userKey(user))
+	if t.trusted == nil || len(t.trusted) >= maxRecords {
+		t.trusted = make(map[string]trust) // each costs a wait at most to get back
+	}
+	t.trusted[trustKey(peer, user)] = trust{until: time.Now().Add(trustTime)}
 }
 
 // at returns the record with the level it has sunk to.

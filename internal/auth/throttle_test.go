@@ -46,7 +46,7 @@ func TestThrottleGrows(t *testing.T) {
 		}
 		expect(t, waited(t, &th, there, "bob"), 0)
 		expect(t, waited(t, &th, there, "alice"), 15*time.Second)
-		th.OK("alice")
+		th.OK(here, "alice")
 		expect(t, waited(t, &th, there, "alice"), 0)
 		expect(t, waited(t, &th, here, "alice"), 0) // its time has passed with the above
 		expect(t, waited(t, &th, here, "alice"), 15*time.Second)
@@ -67,7 +67,7 @@ func TestThrottleKeepsNobodyOut(t *testing.T) {
 		}
 		synctest.Wait()
 		expect(t, waited(t, &th, here, "alice"), maxDelay)
-		th.OK("alice")
+		th.OK(here, "alice")
 		expect(t, waited(t, &th, here, "alice"), 0)
 		wg.Wait()
 	})
@@ -205,8 +205,9 @@ func TestGate(t *testing.T) {
 		login := func(peer netip.Addr, user, password string, want bool) time.Duration {
 			t.Helper()
 			start := time.Now()
-			if ok, err := g.Login(t.Context(), peer, user, password); ok != want || err != nil {
-				t.Errorf("%v %s %s: %t, %v", peer, user, password, ok, err)
+			_, err := g.Login(t.Context(), Peer{Addr: peer}, user, password)
+			if want != (err == nil) || !want && !errors.Is(err, ErrCredentials) {
+				t.Errorf("%v %s %s: %v", peer, user, password, err)
 			}
 			return time.Since(start)
 		}
@@ -215,22 +216,58 @@ func TestGate(t *testing.T) {
 		}
 		expect(t, login(home, "alice", "secret", true), time.Second)      // the user is under attack
 		expect(t, login(home, "alice", "secret", true), 0)                // remembered
-		expect(t, login(away, "alice", "secret", true), 0)                // from anywhere
 		expect(t, login(home, "alice", "wrong", false), 0)                // the success has cleared the user
 		expect(t, login(away, "nobody", "secret", false), 0)              // a second has passed
 		expect(t, login(away, "another", "secret", false), 2*time.Second) // but the address is slow
+		expect(t, login(away, "alice", "secret", true), 4*time.Second)    // even for what is remembered
+		expect(t, login(away, "alice", "secret", true), 0)                // now it is trusted
+		for range trustWrong {
+			login(away, "alice", "wrong", false)
+		}
+		if login(away, "alice", "secret", true) == 0 {
+			t.Error("an address is trusted that has guessed")
+		}
+	})
+}
+
+// Who is refused for too many attempts has not made one, or the table of what was
+// right a short while ago could be asked for passwords as fast as the network goes.
+func TestRefusedGuessesEndTrust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := Gate{Users: testUsers(t)}
+		add(t, g.Users, "alice", "secret")
+		if _, err := g.Login(t.Context(), Peer{Addr: here}, "alice", "secret"); err != nil {
+			t.Fatal(err)
+		}
+		for range maxLevel {
+			g.Throttle.Fail(here, "others")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		guesses := 0
+		for ; g.Throttle.trusts(here, "alice") && guesses < 100; guesses++ {
+			if _, err := g.Login(ctx, Peer{Addr: here}, "alice", "guess"); err == nil {
+				t.Fatal("a guess passes")
+			}
+		}
+		if guesses > trustWrong+int(maxWait/maxDelay)+1 {
+			t.Errorf("%d guesses", guesses)
+		}
+		if _, err := g.Login(t.Context(), Peer{Addr: here}, "alice", "secret"); !errors.Is(err, ErrThrottled) {
+			t.Errorf("%v", err)
+		}
 	})
 }
 
 func TestGateErrors(t *testing.T) {
 	g := Gate{Users: testUsers(t)}
-	if _, err := g.Login(t.Context(), netip.Addr{}, "alice", "secret"); err == nil {
+	if _, err := g.Login(t.Context(), Peer{}, "alice", "secret"); err == nil {
 		t.Error("no file, and no error")
 	}
 	write(t, g.Users, "alice:plain\n")
 	for range 2 * freeLevel { // an error is not a failure
-		if ok, err := g.Login(t.Context(), netip.Addr{}, "alice", "plain"); ok || err == nil || errors.Is(err, ErrThrottled) {
-			t.Errorf("%t, %v", ok, err)
+		if _, err := g.Login(t.Context(), Peer{}, "alice", "plain"); err == nil || errors.Is(err, ErrThrottled) || errors.Is(err, ErrCredentials) {
+			t.Errorf("%v", err)
 		}
 	}
 }

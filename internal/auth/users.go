@@ -3,7 +3,6 @@ package auth
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,22 +20,28 @@ import (
 //
 //	name:{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>
 //
-// which is how Dovecot writes it, too. What follows the hash behind another colon
-// is passed over, and so are empty lines and those that start with "#". Where a
-// name stands twice the first line counts. A hash that starts with "!" or "*", or
-// an empty one, fits no password. The file is read again when it has changed.
+// which is how Dovecot writes it, too. What follows the hash is described at Lookup
+// and at entry. Empty lines and those that start with "#" are passed over. Where a
+// name stands twice the first line counts. A hash that starts with "*", or an empty
+// one, fits no password; with "!" in front of the hash the user cannot log in by any
+// means. The file is read again when it has changed.
 //
 // Users is safe for concurrent use, by any number of processes at once.
 type Users struct {
-	path  string
-	cost  cost          // of passwords that are set
-	turns chan struct{} // a token for each computation that goes on
-	clock func() time.Time
+	// NoScram leaves what SCRAM takes out of passwords that are set.
+	NoScram bool
+
+	path       string
+	cost       cost          // of passwords that are set
+	iterations int           // of SCRAM, of the same
+	turns      chan struct{} // a token for each computation that goes on
+	clock      func() time.Time
 
 	mu    sync.Mutex // guards what follows
 	text  []byte     // the file; never modified, only replaced
 	stamp stamp      // of the file that text came from
 	decoy hash       // costs what a user's hash in text costs
+	ready *bool      // see scramReady; nil: not looked at yet
 
 	settled proofs
 }
@@ -44,10 +49,11 @@ type Users struct {
 // Open returns the users in the file at path. It reads nothing yet.
 func Open(path string) *Users {
 	return &Users{
-		path:  path,
-		cost:  defaultCost,
-		turns: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		clock: time.Now,
+		path:       path,
+		cost:       defaultCost,
+		iterations: scramIterations,
+		turns:      make(chan struct{}, runtime.GOMAXPROCS(0)),
+		clock:      time.Now,
 	}
 }
 
@@ -72,20 +78,28 @@ func stampOf(info fs.FileInfo) stamp {
 func (u *Users) current() ([]byte, hash, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if err := u.refreshLocked(); err != nil {
+		return nil, hash{}, err
+	}
+	return u.text, u.decoy, nil
+}
+
+// refreshLocked must be called with mu held.
+func (u *Users) refreshLocked() error {
 	info, err := os.Stat(u.path)
 	if err != nil {
-		return nil, hash{}, u.explain(err)
+		return u.explain(err)
 	}
 	if u.text != nil && stampOf(info) == u.stamp {
-		return u.text, u.decoy, nil
+		return nil
 	}
 	text, info, err := read(u.path)
 	if err != nil {
-		return nil, hash{}, u.explain(err)
+		return u.explain(err)
 	}
-	u.text, u.stamp = text, stampOf(info)
+	u.text, u.stamp, u.ready = text, stampOf(info), nil
 	u.decoy = decoyFor(text, u.cost)
-	return u.text, u.decoy, nil
+	return nil
 }
 
 func (u *Users) explain(err error) error {
@@ -153,67 +167,4 @@ func (u *Users) Known(name string) (bool, error) {
 	}
 	_, _, ok := find(text, name)
 	return ok, nil
-}
-
-// Verify says whether password is the user's. For a user that does not exist, or
-// has no password, it takes the time that a wrong password takes. The number of
-// computations at one time is bounded, since each takes tens of MiB; ctx ends the
-// wait for a turn. The error is for a file that Known fails on, and for a line that
-// holds no hash of ours.
-func (u *Users) Verify(ctx context.Context, name, password string) (bool, error) {
-	c, err := u.credential(name)
-	if err != nil || ValidPassword(password) != nil { // which is nobody's
-		return false, err
-	}
-	if c.known && u.settled.has(u.clock(), c.name, c.field, password) {
-		return true, nil
-	}
-	match, err := u.compute(ctx, c.hash, password)
-	if err != nil || !c.known || !match {
-		return false, err
-	}
-	u.settled.add(u.clock(), c.name, c.field, password)
-	return true, nil
-}
-
-// recall says whether the password was right a short while ago, and still is.
-func (u *Users) recall(name, password string) (bool, error) {
-	c, err := u.credential(name)
-	return err == nil && c.known && u.settled.has(u.clock(), c.name, c.field, password), err
-}
-
-// credential is what a password is held against.
-type credential struct {
-	hash
-	name  string
-	field string // the hash as it stands in the file
-	known bool   // else hash is the decoy
-}
-
-func (u *Users) credential(name string) (credential, error) {
-	text, decoy, err := u.current()
-	if err != nil {
-		return credential{}, err
-	}
-	rest, line, ok := find(text, name)
-	field, _, _ := bytes.Cut(rest, []byte(":"))
-	if !ok || len(field) == 0 || field[0] == '!' || field[0] == '*' {
-		return credential{hash: decoy, name: name}, nil
-	}
-	h, err := parseHash(string(field))
-	if err != nil {
-		return credential{}, fmt.Errorf("user database: %s:%d: %w", u.path, line, err)
-	}
-	return credential{h, name, string(field), true}, nil
-}
-
-// compute waits for a turn and compares.
-func (u *Users) compute(ctx context.Context, h hash, password string) (bool, error) {
-	select {
-	case u.turns <- struct{}{}:
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	defer func() { <-u.turns }()
-	return h.fits(password), nil
 }

@@ -22,7 +22,7 @@ var cheap = cost{memory: 8, time: 1, lanes: 1}
 func testUsers(t *testing.T) *Users {
 	t.Helper()
 	u := Open(filepath.Join(t.TempDir(), "passwd"))
-	u.cost = cheap
+	u.cost, u.iterations = cheap, minIterations
 	return u
 }
 
@@ -42,7 +42,7 @@ func add(t *testing.T, u *Users, name, password string) {
 
 func verify(t *testing.T, u *Users, name, password string, want bool) {
 	t.Helper()
-	if got, err := u.Verify(t.Context(), name, password); got != want || err != nil {
+	if _, got, err := u.Verify(t.Context(), name, password); got != want || err != nil {
 		t.Errorf("%s with %q: %t, %v; want %t", name, password, got, err, want)
 	}
 }
@@ -134,7 +134,7 @@ func TestDamagedHash(t *testing.T) {
 		u := testUsers(t)
 		write(t, u, "bob:"+good+"\nalice:"+field+"\n")
 		known(t, u, "alice", true)
-		ok, err := u.Verify(t.Context(), "alice", "secret")
+		_, ok, err := u.Verify(t.Context(), "alice", "secret")
 		if ok || err == nil || !strings.Contains(err.Error(), u.path+":2: ") {
 			t.Errorf("%s: %t, %v", field, ok, err)
 		}
@@ -171,7 +171,7 @@ func TestFileThatIsNotToBeRead(t *testing.T) {
 			if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("Known: %v", err)
 			}
-			ok, err := u.Verify(t.Context(), "alice", "secret")
+			_, ok, err := u.Verify(t.Context(), "alice", "secret")
 			if ok || err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("Verify: %t, %v", ok, err)
 			}
@@ -262,7 +262,7 @@ func TestAddFollowsALink(t *testing.T) {
 
 func TestAddNeedsTheDirectory(t *testing.T) {
 	u := Open(filepath.Join(t.TempDir(), "gone", "passwd"))
-	u.cost = cheap
+	u.cost, u.iterations = cheap, minIterations
 	if err := u.Add("alice", "secret"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
@@ -277,7 +277,7 @@ func TestAddAtOnce(t *testing.T) {
 	for i := range n {
 		go func() {
 			other := Open(u.path) // as another process would
-			other.cost = cheap
+			other.cost, other.iterations = cheap, minIterations
 			done <- other.Add(fmt.Sprintf("user%d", i), "secret")
 			results <- other.Add("same", fmt.Sprint(i))
 		}()
@@ -310,7 +310,7 @@ func TestVerifyWaitsForATurn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, name := range []string{"alice", "nobody"} {
-		if ok, err := u.Verify(ctx, name, "secret"); ok || !errors.Is(err, context.Canceled) {
+		if _, ok, err := u.Verify(ctx, name, "secret"); ok || !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %t, %v", name, ok, err)
 		}
 	}
@@ -318,11 +318,11 @@ func TestVerifyWaitsForATurn(t *testing.T) {
 	verify(t, u, "alice", "secret", true)
 	u.turns <- struct{}{}
 	// Now it is remembered, and needs no turn.
-	if ok, err := u.Verify(ctx, "alice", "secret"); !ok || err != nil {
+	if _, ok, err := u.Verify(ctx, "alice", "secret"); !ok || err != nil {
 		t.Errorf("%t, %v", ok, err)
 	}
 	// A wrong one does.
-	if ok, err := u.Verify(ctx, "alice", "wrong"); ok || !errors.Is(err, context.Canceled) {
+	if _, ok, err := u.Verify(ctx, "alice", "wrong"); ok || !errors.Is(err, context.Canceled) {
 		t.Errorf("%t, %v", ok, err)
 	}
 }
@@ -335,10 +335,10 @@ func TestProofsEnd(t *testing.T) {
 	add(t, u, "alice", "secret")
 	recalled := func(want bool) {
 		t.Helper()
-		if got, err := u.recall("alice", "secret"); got != want || err != nil {
+		if _, got, err := u.recall("alice", "secret"); got != want || err != nil {
 			t.Errorf("recalled: %t, %v; want %t", got, err, want)
 		}
-		if ok, _ := u.recall("alice", "wrong"); ok {
+		if _, ok, _ := u.recall("alice", "wrong"); ok {
 			t.Error("a wrong password was recalled")
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -41,15 +40,6 @@ type Store struct {
 
 	Quota         Size  `toml:"quota"`          // of each account, in octets; default: none
 	QuotaMessages int64 `toml:"quota_messages"` // of each account; default: none
-}
-
-// IMAPD configures rtls-imapd.
-type IMAPD struct {
-	Listen   []string `toml:"listen"`          // default ":993"; implicit TLS always
-	StartTLS []string `toml:"listen_starttls"` // addresses where clients have to say STARTTLS before anything else; default: none
-	Cert     string   `toml:"cert"`
-	Key      string   `toml:"key"`
-	Domains  []Domain `toml:"domain"` // certificates for other names; default: the one above is for all
 }
 
 // Load reads and checks the file at path. A file that does not exist is
@@ -110,32 +100,6 @@ func (f *File) errorf(key toml.Key, format string, args ...any) error {
 		return fmt.Errorf("no configuration file: %w", err)
 	}
 	return fmt.Errorf("%s:%d: %w", f.path, lineOf(f.text, key), err)
-}
-
-// CheckIMAPD makes sure that rtls-imapd has what it needs.
-func (f *File) CheckIMAPD() error {
-	if err := f.CheckStore(); err != nil {
-		return err
-	}
-	if err := f.checkListen("listen", f.IMAPD.Listen); err != nil {
-		return err
-	}
-	if err := f.checkListen("listen_starttls", f.IMAPD.StartTLS); err != nil {
-		return err
-	}
-	if err := f.checkDomains(); err != nil {
-		return err
-	}
-	return f.checkCert("imapd", f.IMAPD.Cert, f.IMAPD.Key)
-}
-
-func (f *File) checkListen(key string, addresses []string) error {
-	for _, addr := range addresses {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return f.errorf(toml.Key{"imapd", key}, `%s is a list of "host:port", not %q`, key, addr)
-		}
-	}
-	return nil
 }
 
 func (f *File) checkCert(table, cert, key string) error {

@@ -263,6 +263,7 @@ func clientMbsync(t *testing.T, p *pki) {
 	corpus := deliverCorpus(t, d)
 	m := newMbsync(t, d, p.caFile)
 	m.sync(t)
+	d.waitLog(t, regexp.MustCompile(`msg=login .*mechanism=SCRAM-SHA-256\b`)) // by Cyrus SASL
 	near := m.messages(t, "INBOX")
 	for i, msg := range corpus {
 		if _, ok := near[mbsyncForm(string(msg.Raw))]; ok != (i+1 != mbsyncSkips) {

@@ -86,7 +86,7 @@ func TestStartTLS(t *testing.T) {
 	// No second greeting, and other capabilities.
 	c.secure().script(`
 		C: a CAPABILITY
-		S: * CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=PLAIN SASL-IR LITERAL+ ID ENABLE
+		S: * CAPABILITY IMAP4rev1 IMAP4rev2 ` + offered + ` SASL-IR LITERAL+ ID ENABLE
 		S: a OK CAPABILITY completed
 		C: b STARTTLS
 		S: b BAD STARTTLS is not possible inside TLS

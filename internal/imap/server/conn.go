@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -50,7 +49,7 @@ func (c *conn) serve() {
 	log.Info("connect")
 	s := session.New(&session.Config{
 		Hostname:     cfg.Hostname,
-		Backend:      backend{c},
+		Backend:      backend{c, auth.Peer{Addr: c.peer, TLS: &state}},
 		Logger:       log,
 		TLS:          &state,
 		NoGreeting:   c.inClear,
@@ -86,23 +85,44 @@ func (c *conn) handshake() (*tls.Conn, error) {
 }
 
 // backend logs one connection's client in.
-type backend struct{ c *conn }
+type backend struct {
+	c    *conn
+	peer auth.Peer
+}
 
 var _ session.Backend = backend{}
 
-func (b backend) Login(ctx context.Context, user, password string) (*store.Account, func(), error) {
-	cfg := b.c.pool.cfg
-	ctx, cancel := context.WithTimeout(ctx, cfg.LoginTimeout)
+func (b backend) Mechanisms() []string { return b.c.pool.cfg.Auth.Mechanisms(b.peer) }
+
+func (b backend) Password(ctx context.Context, user, password string) (auth.Login, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.c.pool.cfg.LoginTimeout)
 	defer cancel()
-	ok, err := cfg.Auth.Login(ctx, b.c.peer, user, password)
-	switch {
-	case errors.Is(err, auth.ErrThrottled):
-		return nil, nil, session.ErrThrottled
-	case err != nil:
-		return nil, nil, err
-	case !ok:
-		return nil, nil, session.ErrCredentials
+	return b.c.pool.cfg.Auth.Login(ctx, b.peer, user, password)
+}
+
+func (b backend) Start(mechanism string) auth.Exchange {
+	x := b.c.pool.cfg.Auth.Start(b.peer, mechanism)
+	if x == nil {
+		return nil
 	}
+	return timed{x, b.c.pool.cfg.LoginTimeout}
+}
+
+// timed bounds the time that each step of an exchange takes.
+type timed struct {
+	auth.Exchange
+	most time.Duration
+}
+
+func (t timed) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.most)
+	defer cancel()
+	return t.Exchange.Next(ctx, response)
+}
+
+func (b backend) Open(ctx context.Context, user string) (*store.Account, func(), error) {
+	ctx, cancel := context.WithTimeout(ctx, b.c.pool.cfg.LoginTimeout)
+	defer cancel()
 	account, release, err := b.c.pool.accounts.get(ctx, user)
 	if err != nil {
 		return nil, nil, err

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"rtls/internal/auth"
 	"rtls/internal/imap/session"
 	"rtls/store"
 )
@@ -22,7 +23,15 @@ import (
 // openDoor is a session.Backend that lets everybody in.
 type openDoor struct{ account *store.Account }
 
-func (b openDoor) Login(context.Context, string, string) (*store.Account, func(), error) {
+func (openDoor) Mechanisms() []string { return []string{auth.Plain, auth.PlainTwo} }
+
+func (openDoor) Password(_ context.Context, user, _ string) (auth.Login, error) {
+	return auth.Login{User: user}, nil
+}
+
+func (b openDoor) Start(mechanism string) auth.Exchange { return auth.NewPlain(mechanism, b.Password) }
+
+func (b openDoor) Open(context.Context, string) (*store.Account, func(), error) {
 	return b.account, func() {}, nil
 }
 
@@ -31,6 +40,7 @@ func (b openDoor) Login(context.Context, string, string) (*store.Account, func()
 // nothing panics.
 func FuzzSession(f *testing.F) {
 	for _, seed := range []string{
+		"AUTHENTICATE LOGIN YQ==\nYg==", "AUTHENTICATE LOGIN\n*",
 		"FETCH 1:* (FLAGS BODY[])\nFETCH 2 FULL", "UID FETCH 1 (ENVELOPE BODYSTRUCTURE BODY.PEEK[1.MIME]<0.5> BINARY[1])", "STORE 1 +FLAGS (\\Deleted x)\nEXPUNGE",
 		"SEARCH RETURN (SAVE) OR TEXT a NOT 1\nCOPY $ INBOX\nMOVE $ INBOX", "APPEND INBOX (\\Seen) {3+}\nAPPEND INBOX {3}", "LIST (SUBSCRIBED) \"\" (a *) RETURN (STATUS (MESSAGES))",
 		"CREATE a/b\nDELETE a\nRENAME a c\nSUBSCRIBE c\nLSUB \"\" %", "ENABLE QRESYNC IMAP4rev2\nSELECT INBOX (QRESYNC (1 1))\nUID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED)",

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"rtls/internal/auth"
 	"rtls/internal/testpki"
 	"rtls/store"
 )
@@ -39,9 +39,20 @@ var testCA = sync.OnceValues(testpki.New)
 // passwords is an Authenticator.
 type passwords map[string]string
 
-func (p passwords) Login(_ context.Context, _ netip.Addr, name, password string) (bool, error) {
-	want, ok := p[name]
-	return ok && want == password, nil
+func (passwords) Mechanisms(auth.Peer) []string { return []string{auth.Plain, auth.PlainTwo} }
+
+func (p passwords) Login(_ context.Context, _ auth.Peer, name, password string) (auth.Login, error) {
+	login := auth.Login{User: name, Mechanism: auth.PlainTwo}
+	if want, ok := p[name]; !ok || want != password {
+		return login, auth.ErrCredentials
+	}
+	return login, nil
+}
+
+func (p passwords) Start(peer auth.Peer, mechanism string) auth.Exchange {
+	return auth.NewPlain(mechanism, func(ctx context.Context, user, password string) (auth.Login, error) {
+		return p.Login(ctx, peer, user, password)
+	})
 }
 
 func newSite(t testing.TB, configure ...func(*Server)) *site {
@@ -198,17 +209,32 @@ type client struct {
 	r    *bufio.Reader
 }
 
+// offered is what passwords offers.
+const offered = "AUTH=PLAIN AUTH=LOGIN"
+
 // connect returns a client that has read the greeting.
 func (s *site) connect() *client {
 	s.t.Helper()
-	conn, err := tls.Dial("tcp", s.addr, &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost"})
+	c := s.dialRaw(nil)
+	c.expect(`* OK [CAPABILITY IMAP4rev1 IMAP4rev2 ` + offered + ` SASL-IR LITERAL+ ID ENABLE] localhost rtls-imapd ready`)
+	return c
+}
+
+// dialRaw returns a client that has read nothing yet. config may be nil, and lack what
+// verifies the server.
+func (s *site) dialRaw(config *tls.Config) *client {
+	s.t.Helper()
+	full := config.Clone()
+	if full == nil {
+		full = &tls.Config{}
+	}
+	full.RootCAs, full.ServerName = s.ca.Pool(), "localhost"
+	conn, err := tls.Dial("tcp", s.addr, full)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	c := &client{s.t, conn, bufio.NewReader(conn)}
-	c.expect(`* OK [CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=PLAIN SASL-IR LITERAL+ ID ENABLE] localhost rtls-imapd ready`)
-	return c
+	return &client{s.t, conn, bufio.NewReader(conn)}
 }
 
 // login returns a client that has logged in, and selected a mailbox unless that

@@ -36,7 +36,7 @@ func TestLogin(t *testing.T) {
 		C: f SELECT INBOX
 		S: f BAD SELECT is not possible before login
 		C: g CAPABILITY
-		S: * CAPABILITY IMAP4rev1 IMAP4rev2 AUTH=PLAIN SASL-IR LITERAL+ ID ENABLE
+		S: * CAPABILITY IMAP4rev1 IMAP4rev2 ` + offered + ` SASL-IR LITERAL+ ID ENABLE
 		S: g OK CAPABILITY completed
 		C: h ID ("name" "test")
 		S: * ID ("name" "rtls-imapd" "version" "devel")
@@ -52,7 +52,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("the password is in the log:\n%s", log)
 	}
 	// I16
-	if !regexp.MustCompile(`msg=login remote=127\.0\.0\.1:\d+ tls="TLS 1\.3" cipher=TLS_\S+ user=alice`).MatchString(log) {
+	if !regexp.MustCompile(`msg=login remote=127\.0\.0\.1:\d+ tls="TLS 1\.3" cipher=TLS_\S+ user=alice mechanism=LOGIN`).MatchString(log) {
 		t.Errorf("no line of the login:\n%s", log)
 	}
 }
@@ -84,7 +84,7 @@ func TestAuthenticate(t *testing.T) {
 		C: !!!
 		S: c BAD the response is not base64
 		C: d AUTHENTICATE PLAIN =
-		S: d BAD the response is not that of PLAIN
+		S: d BAD the response makes no sense: it is not that of PLAIN
 		C: e AUTHENTICATE PLAIN Ym9iAGFsaWNlAHNlY3JldA==
 		S: e NO [AUTHORIZATIONFAILED] acting for another user is not allowed
 		C: f AUTHENTICATE OAUTHBEARER
@@ -96,7 +96,7 @@ func TestAuthenticate(t *testing.T) {
 	c.send("a AUTHENTICATE PLAIN\r\n")
 	c.script("S: + ")
 	c.send(strings.Repeat("QUJD", 5000) + "\r\nb NOOP\r\n")
-	c.script("S: a BAD the response is not that of PLAIN\nS: b OK NOOP completed")
+	c.script("S: a BAD the response makes no sense: it is not that of PLAIN\nS: b OK NOOP completed")
 	c.send("c AUTHENTICATE PLAIN\r\n")
 	c.script("S: + ")
 	c.send(strings.Repeat("QUJD", 20000) + "\r\nd AUTHENTICATE PLAIN\r\nAGFsaWNlAHNlY3JldA==\r\n")
@@ -120,15 +120,18 @@ func TestDefect09Guessing(t *testing.T) {
 }
 
 // throttled is an Authenticator that lets nobody try.
-type throttled struct{ peer chan netip.Addr }
+type throttled struct {
+	passwords
+	peer chan netip.Addr
+}
 
-func (a throttled) Login(_ context.Context, peer netip.Addr, _, _ string) (bool, error) {
-	a.peer <- peer
-	return false, auth.ErrThrottled
+func (a throttled) Login(_ context.Context, peer auth.Peer, _, _ string) (auth.Login, error) {
+	a.peer <- peer.Addr
+	return auth.Login{}, auth.ErrThrottled
 }
 
 func TestThrottled(t *testing.T) {
-	a := throttled{make(chan netip.Addr, 1)}
+	a := throttled{nil, make(chan netip.Addr, 1)}
 	s := newSite(t, func(srv *Server) { srv.Auth = a })
 	s.connect().script(`
 		C: a LOGIN alice secret

@@ -18,10 +18,12 @@ import (
 	"rtls/store"
 )
 
-// Authenticator says whether a password is a user's, and takes its time over it
-// where somebody guesses. It is used by many goroutines at once.
+// Authenticator says who logs in, and takes its time over it where somebody guesses;
+// see auth.Gate. It is used by many goroutines at once.
 type Authenticator interface {
-	Login(ctx context.Context, peer netip.Addr, user, password string) (bool, error)
+	Mechanisms(auth.Peer) []string
+	Login(ctx context.Context, peer auth.Peer, user, password string) (auth.Login, error)
+	Start(peer auth.Peer, mechanism string) auth.Exchange
 }
 
 var _ Authenticator = (*auth.Gate)(nil)

@@ -9,75 +9,136 @@ import (
 	"strings"
 	"time"
 
+	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/imap/command"
 	"rtls/internal/imap/wire"
 )
 
-// What is announced is complete and has tests. There is no LOGINDISABLED and no
-// STARTTLS: without TLS there is no session, see package server.
+// What is announced is complete and has tests. There is no STARTTLS: without TLS there
+// is no session, see package server.
 const (
-	capabilitiesBefore = "IMAP4rev1 IMAP4rev2 AUTH=PLAIN SASL-IR LITERAL+ ID ENABLE"
+	capabilitiesBefore = " SASL-IR LITERAL+ ID ENABLE"
 	capabilitiesAfter  = "IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE " +
 		"BINARY ESEARCH MULTISEARCH SEARCHRES SORT SORT=DISPLAY ESORT CONTEXT=SEARCH CONTEXT=SORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN LIST-EXTENDED LIST-METADATA LIST-STATUS METADATA STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE " +
 		"CONDSTORE QRESYNC INPROGRESS MULTIAPPEND CATENATE URL-PARTIAL REPLACE OBJECTID PARTIAL PREVIEW QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE SAVEDATE UIDONLY UTF8=ACCEPT UNAUTHENTICATE APPENDLIMIT="
 )
 
 func (s *Session) capabilities() string {
-	if s.account == nil {
-		return capabilitiesBefore
+	if s.account != nil {
+		return capabilitiesAfter + strconv.FormatInt(s.cfg.AppendLimit, 10)
 	}
-	return capabilitiesAfter + strconv.FormatInt(s.cfg.AppendLimit, 10)
+	var b strings.Builder
+	b.WriteString("IMAP4rev1 IMAP4rev2")
+	for _, name := range s.mechanisms {
+		b.WriteString(" AUTH=" + name)
+	}
+	if !s.takesPasswords() {
+		b.WriteString(" LOGINDISABLED")
+	}
+	return b.String() + capabilitiesBefore
 }
 
+// takesPasswords says whether LOGIN is possible: where PLAIN is.
+func (s *Session) takesPasswords() bool { return slices.Contains(s.mechanisms, auth.Plain) }
+
+// login is LOGIN (RFC 9051 section 6.2.3).
 func (s *Session) login(ctx context.Context, user, password string) error {
-	account, release, err := s.cfg.Backend.Login(ctx, user, password)
+	if !s.takesPasswords() {
+		return refuse("CANNOT", "LOGIN is disabled, use AUTHENTICATE")
+	}
+	login, err := s.cfg.Backend.Password(ctx, user, password)
 	if err != nil {
-		if errors.Is(err, ErrCredentials) || errors.Is(err, ErrThrottled) {
-			s.failures++
-			s.log.Warn("login failed", "user", cli.Printable(user), "err", err)
-		}
+		return s.notIn(login, err)
+	}
+	return s.in(ctx, login)
+}
+
+// notIn notes a login that failed.
+func (s *Session) notIn(login auth.Login, err error) error {
+	switch {
+	case errors.Is(err, auth.ErrMalformed):
+		return &wire.SyntaxError{Text: err.Error()}
+	case errors.Is(err, auth.ErrCredentials), errors.Is(err, auth.ErrThrottled):
+		s.failures++
+		fallthrough
+	case errors.Is(err, auth.ErrAuthorization):
+		s.log.Warn("login failed", "user", cli.Printable(login.User), "mechanism", login.Mechanism, "err", cli.Printable(err.Error()))
+	}
+	return err
+}
+
+// in opens the account of a user who has logged in.
+func (s *Session) in(ctx context.Context, login auth.Login) error {
+	account, release, err := s.cfg.Backend.Open(ctx, login.User)
+	if err != nil {
 		return err
 	}
-	s.account, s.release, s.user = account, release, user
+	s.account, s.release, s.user = account, release, login.User
 	s.lex.SetLimits(s.cfg.limitsAfter())
-	s.log = s.log.With("user", cli.Printable(user))
-	s.log.Info("login")
+	s.log = s.log.With("user", cli.Printable(login.User))
+	log := s.log.With("mechanism", login.Mechanism)
+	if login.App != "" {
+		log = log.With("app", login.App)
+	}
+	log.Info("login")
 	s.ok("CAPABILITY "+s.capabilities(), "logged in")
 	return nil
 }
 
-// authenticate is AUTHENTICATE PLAIN (RFC 4616). The authorization identity has
-// to be the user's own.
+// maxSteps bounds the challenges of one exchange.
+const maxSteps = 8
+
+// authenticate is AUTHENTICATE (RFC 9051 section 6.2.2, RFC 4959).
 func (s *Session) authenticate(ctx context.Context, c command.Authenticate) error {
-	if c.Mechanism != "PLAIN" {
+	var x auth.Exchange
+	if slices.Contains(s.mechanisms, c.Mechanism) {
+		x = s.cfg.Backend.Start(c.Mechanism)
+	}
+	if x == nil {
 		return refuse("CANNOT", "mechanism is not supported")
 	}
-	var response string
+	var response []byte
 	if c.Initial != nil {
-		response = strings.TrimPrefix(*c.Initial, "=")
-	} else {
-		s.w.Line("+ ")
 		var err error
-		if response, err = s.lex.Line(); err != nil {
-			return s.readError(err)
-		}
-		if response == "*" {
-			return wire.Syntaxf("authentication was cancelled")
+		if response, err = decodeResponse(strings.TrimPrefix(*c.Initial, "=")); err != nil {
+			return err
 		}
 	}
-	decoded, err := base64.StdEncoding.DecodeString(response)
+	for range maxSteps {
+		challenge, done, err := x.Next(ctx, response)
+		switch {
+		case err != nil:
+			return s.notIn(x.Login(), err)
+		case done:
+			return s.in(ctx, x.Login())
+		}
+		if response, err = s.challenge(challenge); err != nil {
+			return err
+		}
+	}
+	return wire.Syntaxf("the exchange does not end")
+}
+
+// challenge sends a challenge and reads the response, which is never nil.
+func (s *Session) challenge(challenge []byte) ([]byte, error) {
+	s.w.Line("+ ", base64.StdEncoding.EncodeToString(challenge))
+	line, err := s.lex.Line()
 	if err != nil {
-		return wire.Syntaxf("the response is not base64")
+		return nil, s.readError(err)
 	}
-	parts := strings.Split(string(decoded), "\x00")
-	if len(parts) != 3 || parts[1] == "" {
-		return wire.Syntaxf("the response is not that of PLAIN")
+	if line == "*" {
+		return nil, wire.Syntaxf("authentication was cancelled")
 	}
-	if parts[0] != "" && parts[0] != parts[1] {
-		return refuse("AUTHORIZATIONFAILED", "acting for another user is not allowed")
+	return decodeResponse(line)
+}
+
+func decodeResponse(text string) ([]byte, error) {
+	decoded, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, wire.Syntaxf("the response is not base64")
 	}
-	return s.login(ctx, parts[1], parts[2])
+	return append([]byte{}, decoded...), nil
 }
 
 // readError marks errors of the connection, and lets the client's through.

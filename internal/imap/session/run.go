@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"rtls/internal/auth"
 	"rtls/internal/imap/command"
 	"rtls/internal/imap/wire"
 	"rtls/store"
@@ -109,10 +110,12 @@ func (s *Session) refusal(ctx context.Context, err error) *refusal {
 		return r
 	}
 	switch {
-	case errors.Is(err, ErrCredentials):
-		return &refusal{"AUTHENTICATIONFAILED", ErrCredentials.Error()}
-	case errors.Is(err, ErrThrottled):
-		return &refusal{"LIMIT", ErrThrottled.Error()}
+	case errors.Is(err, auth.ErrCredentials):
+		return &refusal{"AUTHENTICATIONFAILED", auth.ErrCredentials.Error()}
+	case errors.Is(err, auth.ErrAuthorization):
+		return &refusal{"AUTHORIZATIONFAILED", auth.ErrAuthorization.Error()}
+	case errors.Is(err, auth.ErrThrottled):
+		return &refusal{"LIMIT", auth.ErrThrottled.Error()}
 	case errors.Is(err, ErrTooMany):
 		return &refusal{"LIMIT", ErrTooMany.Error()}
 	case errors.Is(err, store.ErrNoMailbox):

@@ -25,26 +25,26 @@ import (
 	"sync"
 	"time"
 
+	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/imap/command"
 	"rtls/internal/imap/wire"
 	"rtls/store"
 )
 
-// Backend opens accounts. It is used by many sessions at once.
+// Backend logs a connection's client in. Errors of its first three methods are those
+// of auth.Exchange.Next. They may take their time to slow down whoever guesses.
 type Backend interface {
-	// Login checks a password and opens the account: ErrCredentials, ErrThrottled,
-	// ErrTooMany.
-	// It may take its time to slow down whoever guesses. release is called when
-	// the session has no more use for the account.
-	Login(ctx context.Context, user, password string) (account *store.Account, release func(), err error)
+	// Mechanisms are those of SASL to offer, the strongest first.
+	Mechanisms() []string
+	// Password checks the password of LOGIN.
+	Password(ctx context.Context, user, password string) (auth.Login, error)
+	// Start begins an exchange, or returns nil if there is no such mechanism.
+	Start(mechanism string) auth.Exchange
+	// Open opens the account of a user who has logged in: ErrTooMany. release is
+	// called when the session has no more use for the account.
+	Open(ctx context.Context, user string) (account *store.Account, release func(), err error)
 }
-
-// ErrCredentials says that a user does not exist or that the password is wrong.
-var ErrCredentials = errors.New("user name or password is wrong")
-
-// ErrThrottled says that so many logins failed that this one was not tried.
-var ErrThrottled = errors.New("too many failed logins, try again later")
 
 // ErrTooMany says that the user has too many sessions.
 var ErrTooMany = errors.New("too many sessions of this user")
@@ -95,14 +95,15 @@ type Session struct {
 	parser command.Parser
 	log    *slog.Logger
 
-	user     string
-	account  *store.Account // nil before login
-	release  func()
-	sel      *selected // nil without a selected mailbox
-	enabled  enabled
-	failures int // of login
-	bad      int // commands in a row
-	commands int
+	mechanisms []string // to log in with
+	user       string
+	account    *store.Account // nil before login
+	release    func()
+	sel        *selected // nil without a selected mailbox
+	enabled    enabled
+	failures   int // of login
+	bad        int // commands in a row
+	commands   int
 
 	greeted   time.Time
 	inCommand bool   // a command is being read or run: the client has to go on with it
@@ -130,7 +131,7 @@ type enabled struct {
 // New prepares a session on a connection that is secure already. The caller
 // closes the connection after Run.
 func New(cfg *Config, conn net.Conn) *Session {
-	s := &Session{cfg: cfg, conn: conn, log: cfg.Logger}
+	s := &Session{cfg: cfg, conn: conn, log: cfg.Logger, mechanisms: cfg.Backend.Mechanisms()}
 	s.w = wire.NewWriter(sink{s})
 	s.lex = wire.NewLexer(source{s}, limitsBefore, func() error {
 		s.w.Line("+ go ahead")

@@ -1,0 +1,67 @@
+package config
+
+import (
+	"net"
+	"path/filepath"
+
+	"github.com/BurntSushi/toml"
+)
+
+// IMAPD configures rtls-imapd.
+type IMAPD struct {
+	Listen     []string `toml:"listen"`          // default ":993"; implicit TLS always
+	StartTLS   []string `toml:"listen_starttls"` // addresses where clients have to say STARTTLS before anything else; default: none
+	Cert       string   `toml:"cert"`
+	Key        string   `toml:"key"`
+	State      string   `toml:"state"`      // directory of what survives a restart; default: see StateDir
+	Mechanisms []string `toml:"mechanisms"` // of SASL; default: those that are good for all users
+	Domains    []Domain `toml:"domain"`     // certificates for other names; default: the one above is for all
+}
+
+// CheckIMAPD makes sure that rtls-imapd has what it needs.
+func (f *File) CheckIMAPD() error {
+	if err := f.CheckStore(); err != nil {
+		return err
+	}
+	if err := f.checkListen("listen", f.IMAPD.Listen); err != nil {
+		return err
+	}
+	if err := f.checkListen("listen_starttls", f.IMAPD.StartTLS); err != nil {
+		return err
+	}
+	if err := f.checkDomains(); err != nil {
+		return err
+	}
+	if f.IMAPD.State != "" && !filepath.IsAbs(f.IMAPD.State) {
+		return f.errorf(toml.Key{"imapd", "state"}, "state is an absolute path, not %q", f.IMAPD.State)
+	}
+	return f.checkCert("imapd", f.IMAPD.Cert, f.IMAPD.Key)
+}
+
+func (f *File) checkListen(key string, addresses []string) error {
+	for _, addr := range addresses {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return f.errorf(toml.Key{"imapd", key}, `%s is a list of "host:port", not %q`, key, addr)
+		}
+	}
+	return nil
+}
+
+// CheckMechanisms makes sure that the mechanisms that are named exist.
+func (f *File) CheckMechanisms(known func(name string) bool) error {
+	for _, name := range f.IMAPD.Mechanisms {
+		if !known(name) {
+			return f.errorf(toml.Key{"imapd", "mechanisms"}, "there is no mechanism %q; see rtls.toml(5) for those there are", name)
+		}
+	}
+	return nil
+}
+
+// StateDir is where rtls-imapd remembers things from one run to the next. No user has
+// a name like the default's.
+func (f *File) StateDir() string {
+	if f.IMAPD.State != "" {
+		return f.IMAPD.State
+	}
+	return filepath.Join(f.Store.Root, ".imapd")
+}
