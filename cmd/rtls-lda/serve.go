@@ -150,13 +150,14 @@ func newServer(f *config.File, users *accounts, logger *slog.Logger, send func(c
 		return nil, err
 	}
 	agent := agentConfig(f, users, logger)
-	agent.Send = send
+	agent.Send, agent.Reports = send, f.LDA.SuccessReports
 	return &lmtp.Server{
 		Hostname:   f.Hostname,
 		TLS:        tlsConfig,
 		Backend:    lda.New(agent),
 		Logger:     logger,
 		LocalUsers: trusted,
+		DSN:        f.LDA.SuccessReports,
 		MaxSize:    f.LDA.MaxSize,
 	}, nil
 }

@@ -211,8 +211,8 @@ func (t *transport) report(ctx context.Context, f spool.Failed) error {
 			Address: to, Notify: f.Notify, Action: dsn.ActionFailed, Status: status, Reason: f.Reason,
 		})
 	}
-	err := dsn.Send(ctx, failed, dsn.Options{Hostname: l.hostname}, func(ctx context.Context, m *submit.Mail) error {
-		_, err := l.session.Send(ctx, m)
+	err := dsn.Send(ctx, failed, dsn.Options{Hostname: l.hostname}, func(ctx context.Context, r *dsn.Report) error {
+		_, err := l.session.Send(ctx, mailOf(r))
 		return err
 	})
 	if err != nil && cli.ExitCode(err) != cli.TempFail {
@@ -220,6 +220,14 @@ func (t *transport) report(ctx context.Context, f spool.Failed) error {
 		return nil
 	}
 	return err
+}
+
+// mailOf is a report with its envelope.
+func mailOf(r *dsn.Report) *submit.Mail {
+	return &submit.Mail{
+		To: []string{r.To()}, Wish: r.Wish(), Content: r, Size: r.Size(),
+		EightBit: r.UTF8(), UTF8: r.UTF8(), MessageID: r.MessageID(),
+	}
 }
 
 // Send sends one message with the wish that it was queued with.

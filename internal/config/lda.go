@@ -28,7 +28,9 @@ type LDA struct {
 	SuppressDuplicates bool   `toml:"suppress_duplicates"` // one message per mailbox and Message-ID
 
 	Sieve string `toml:"sieve"` // template of a user's script; default: no filter
-	Send  string `toml:"send"`  // rtls-send, for what a script sends; default: in PATH
+	Send  string `toml:"send"`  // rtls-send, for what a script sends and for reports; default: in PATH
+
+	SuccessReports bool `toml:"success_reports"` // offer DSN in LMTP, and send the reports that this makes ours
 
 	RefuseRequire bool `toml:"refuse_requiretls"` // the store is also served without TLS
 

@@ -10,7 +10,6 @@ import (
 
 	"rtls/internal/cli"
 	"rtls/internal/requiretls"
-	"rtls/internal/submit"
 )
 
 // Failed is a message and what became of it.
@@ -46,11 +45,11 @@ type Recipient struct {
 // Action is a word of RFC 3464 section 2.3.3.
 type Action string
 
-// There is no "delivered": that can say only who has the recipient's mailbox.
 const (
-	ActionFailed  Action = "failed"
-	ActionDelayed Action = "delayed"
-	ActionRelayed Action = "relayed" // handed to a server that sends no reports itself
+	ActionFailed    Action = "failed"
+	ActionDelayed   Action = "delayed"
+	ActionRelayed   Action = "relayed"   // handed to a server that sends no reports itself
+	ActionDelivered Action = "delivered" // that can say only who has the recipient's mailbox
 )
 
 // wanted says whether a report was asked for (RFC 3461 section 4.1). Without NOTIFY
@@ -61,7 +60,7 @@ func (r *Recipient) wanted() bool {
 		return len(r.Notify) == 0 || slices.Contains(r.Notify, "FAILURE")
 	case ActionDelayed:
 		return len(r.Notify) == 0 || slices.Contains(r.Notify, "DELAY")
-	case ActionRelayed:
+	case ActionRelayed, ActionDelivered:
 		return slices.Contains(r.Notify, "SUCCESS")
 	}
 	return false
@@ -83,35 +82,35 @@ type Options struct {
 	Rand     io.Reader // for identifiers and boundaries; crypto/rand if nil
 }
 
-// Send reports f to its sender by way of submit, which sends a message over verified
-// TLS or not at all, as submit.Send does, and whose error is that of the best target.
-// Nothing is sent, and there is no error, where no report is due.
+// Send reports f to its sender by way of send, which sends a report over verified TLS
+// or not at all, with what its Wish says. Nothing is sent, and there is no error, where
+// no report is due.
 //
 // The first attempt is with the header, and with REQUIRETLS if f had it. If that
 // fails for good, the minimal form follows, without REQUIRETLS. When Send returns an
 // error, the sender has not been told: the caller keeps f and tries again, or tells
 // the postmaster.
-func Send(ctx context.Context, f *Failed, o Options, submit func(context.Context, *submit.Mail) error) error {
+func Send(ctx context.Context, f *Failed, o Options, send func(context.Context, *Report) error) error {
 	if len(Due(f)) == 0 {
 		return nil
 	}
-	first := attempt(ctx, f, WithHeader, o, submit)
+	first := attempt(ctx, f, WithHeader, o, send)
 	if first == nil || !hopeless(first) {
 		return first
 	}
-	if err := attempt(ctx, f, Minimal, o, submit); err != nil {
+	if err := attempt(ctx, f, Minimal, o, send); err != nil {
 		// Whether this may heal is for the second to say.
 		return fmt.Errorf("%w; a report with the header: %v", err, first)
 	}
 	return nil
 }
 
-func attempt(ctx context.Context, f *Failed, form Form, o Options, submit func(context.Context, *submit.Mail) error) error {
+func attempt(ctx context.Context, f *Failed, form Form, o Options, send func(context.Context, *Report) error) error {
 	r, err := New(f, form, o)
 	if err != nil {
 		return err
 	}
-	return submit(ctx, r.Mail())
+	return send(ctx, r)
 }
 
 // hopeless says whether it was the report, or what it asks for, that was refused.

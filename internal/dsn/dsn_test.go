@@ -14,7 +14,6 @@ import (
 
 	"rtls/internal/cli"
 	"rtls/internal/requiretls"
-	"rtls/internal/submit"
 )
 
 var now = time.Date(2026, 11, 25, 1, 2, 3, 0, time.UTC)
@@ -80,8 +79,8 @@ func writeWith(t *testing.T, f *Failed, form Form, o Options) string {
 	}
 	var out strings.Builder
 	n, err := r.WriteTo(&out)
-	if err != nil || n != int64(out.Len()) || r.Mail().Size != n {
-		t.Errorf("WriteTo: %d, %v; it wrote %d octets; Size is %d", n, err, out.Len(), r.Mail().Size)
+	if err != nil || n != int64(out.Len()) || r.Size() != n {
+		t.Errorf("WriteTo: %d, %v; it wrote %d octets; Size is %d", n, err, out.Len(), r.Size())
 	}
 	return out.String()
 }
@@ -209,7 +208,9 @@ func TestDue(t *testing.T) {
 		{"a@example.org", ActionDelayed, "FAILURE,DELAY", true},
 		{"a@example.org", ActionRelayed, "", false},
 		{"a@example.org", ActionRelayed, "SUCCESS", true},
-		{"a@example.org", "delivered", "SUCCESS", false},
+		{"a@example.org", ActionDelivered, "SUCCESS,FAILURE", true},
+		{"a@example.org", ActionDelivered, "FAILURE", false},
+		{"a@example.org", "expanded", "SUCCESS", false},
 		{"", ActionFailed, "", false}, // about a report
 		{"", ActionFailed, "FAILURE", false},
 	} {
@@ -248,14 +249,14 @@ func TestSend(t *testing.T) {
 		{"optional, header refused", requiretls.No, []error{refused, nil}, "no+header no+minimal", true},
 	} {
 		var got []string
-		err := Send(t.Context(), failed(tc.wish), options(), func(_ context.Context, m *submit.Mail) error {
+		err := Send(t.Context(), failed(tc.wish), options(), func(_ context.Context, m *Report) error {
 			var raw bytes.Buffer
-			if _, err := m.Content.WriteTo(&raw); err != nil {
+			if _, err := m.WriteTo(&raw); err != nil {
 				t.Fatal(err)
 			}
 			text := raw.String()
-			if m.From != "" || len(m.To) != 1 || m.To[0] != "a@example.org" || strings.Contains(text, "canary-body") {
-				t.Errorf("%s: %q %q\n%s", tc.name, m.From, m.To, text)
+			if m.To() != "a@example.org" || strings.Contains(text, "canary-body") {
+				t.Errorf("%s: to %q\n%s", tc.name, m.To(), text)
 			}
 			if strings.Contains(text, "TLS-Required: No\r\n") != (tc.wish == requiretls.No) {
 				t.Errorf("%s: TLS-Required\n%s", tc.name, text)
@@ -266,7 +267,7 @@ func TestSend(t *testing.T) {
 			} else if strings.Contains(text, "canary") {
 				t.Errorf("%s: the minimal form has\n%s", tc.name, text)
 			}
-			got = append(got, m.Wish.String()+"+"+form)
+			got = append(got, m.Wish().String()+"+"+form)
 			return tc.replies[len(got)-1]
 		})
 		if (err == nil) != tc.ok || strings.Join(got, " ") != tc.want {
@@ -278,7 +279,7 @@ func TestSend(t *testing.T) {
 // The error of the last attempt says whether another makes sense.
 func TestSendError(t *testing.T) {
 	errs := []error{cli.Errorf(cli.Unavailable, "refused"), cli.Errorf(cli.TempFail, "not now")}
-	err := Send(t.Context(), failed(requiretls.Yes), options(), func(context.Context, *submit.Mail) error {
+	err := Send(t.Context(), failed(requiretls.Yes), options(), func(context.Context, *Report) error {
 		next := errs[0]
 		errs = errs[1:]
 		return next
@@ -370,14 +371,14 @@ func TestUTF8(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := r.Mail(); m.UTF8 || m.EightBit || !isASCII(write(t, f, WithHeader)) {
+	if r.UTF8() || !isASCII(write(t, f, WithHeader)) {
 		t.Error("a recipient made the report UTF-8")
 	}
 	f.From = "müller@example.org"
 	if r, err = New(f, WithHeader, options()); err != nil {
 		t.Fatal(err)
 	}
-	if m := r.Mail(); !m.UTF8 || !m.EightBit || !strings.Contains(write(t, f, WithHeader), "\r\nTo: <müller@example.org>\r\n") {
+	if !r.UTF8() || !strings.Contains(write(t, f, WithHeader), "\r\nTo: <müller@example.org>\r\n") {
 		t.Error("the sender did not")
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"rtls/internal/requiretls"
-	"rtls/internal/submit"
 )
 
 // Form is how much a report says.
@@ -92,20 +91,20 @@ func (r *Report) Wish() requiretls.Wish {
 	return r.f.Wish
 }
 
-// Mail is the report with its envelope.
-func (r *Report) Mail() *submit.Mail {
+// To is the recipient of the report; its reverse-path is the null one.
+func (r *Report) To() string { return r.f.From }
+
+// MessageID is the report's own, with its angle brackets.
+func (r *Report) MessageID() string { return r.messageID }
+
+// UTF8 says whether the report takes SMTPUTF8 and 8BITMIME.
+func (r *Report) UTF8() bool { return !isASCII(r.f.From) || !isASCII(r.o.From) }
+
+// Size is how many octets WriteTo writes.
+func (r *Report) Size() int64 {
 	var size counter
 	_, _ = r.WriteTo(&size) // a counter does not fail
-	eight := !isASCII(r.f.From) || !isASCII(r.o.From)
-	return &submit.Mail{
-		To:        []string{r.f.From},
-		Wish:      r.Wish(),
-		Content:   r,
-		Size:      int64(size),
-		EightBit:  eight,
-		UTF8:      eight,
-		MessageID: r.messageID,
-	}
+	return int64(size)
 }
 
 type counter int64

@@ -75,14 +75,15 @@ func (r *Report) WriteTo(out io.Writer) (int64, error) {
 
 // words for an action: Subject, and the sentence of the text.
 var words = map[Action][2]string{
-	ActionFailed:  {"Undelivered mail", "Your message could not be delivered to:"},
-	ActionDelayed: {"Delayed mail", "Your message has not been delivered yet, and will be tried again, to:"},
-	ActionRelayed: {"Relayed mail", "Your message was handed on to a server that sends no reports itself, for:"},
+	ActionFailed:    {"Undelivered mail", "Your message could not be delivered to:"},
+	ActionDelayed:   {"Delayed mail", "Your message has not been delivered yet, and will be tried again, to:"},
+	ActionDelivered: {"Delivered mail", "Your message was delivered to:"},
+	ActionRelayed:   {"Relayed mail", "Your message was handed on to a server that sends no reports itself, for:"},
 }
 
 // actions are those that occur, the worst first.
 func (r *Report) actions() []Action {
-	return slices.DeleteFunc([]Action{ActionFailed, ActionDelayed, ActionRelayed}, func(a Action) bool {
+	return slices.DeleteFunc([]Action{ActionFailed, ActionDelayed, ActionRelayed, ActionDelivered}, func(a Action) bool {
 		return !slices.ContainsFunc(r.due, func(rcpt Recipient) bool { return rcpt.Action == a })
 	})
 }
@@ -204,7 +205,7 @@ func statusOf(rcpt *Recipient) string {
 	switch rcpt.Action {
 	case ActionDelayed:
 		classes, fallback = "4", "4.0.0"
-	case ActionRelayed:
+	case ActionRelayed, ActionDelivered:
 		classes, fallback = "2", "2.0.0"
 	}
 	parts := strings.Split(rcpt.Status, ".")

@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"rtls/internal/lmtptest"
 )
 
-// filterHost is a mail host whose user alice has a script, which sends through f.
-func filterHost(t *testing.T, p *pki, f *fakesub, script string) *mailHost {
+// filterHost is a mail host whose user alice has a script, which sends through f. lda
+// are further lines of the section lda.
+func filterHost(t *testing.T, p *pki, f *fakesub, script string, lda ...string) *mailHost {
 	t.Helper()
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "password")
@@ -18,11 +22,12 @@ func filterHost(t *testing.T, p *pki, f *fakesub, script string) *mailHost {
 			t.Fatal(err)
 		}
 	}
-	return newMailHost(t, dir,
+	return newMailHost(t, dir, slices.Concat(lda, []string{
 		fmt.Sprintf("sieve = %q", filepath.Join(dir, "%u.sieve")),
 		fmt.Sprintf("send = %q", bin("rtls-send")),
-		"[send.account.test]", `from = "postmaster@example.org"`, `host = "localhost"`, "port = "+f.port(),
-		fmt.Sprintf("ca_file = %q", p.caFile), `user = "sender"`, fmt.Sprintf("password_file = %q", secret))
+		"[send.account.test]", `from = "postmaster@example.org"`, `host = "localhost"`, "port = " + f.port(),
+		fmt.Sprintf("ca_file = %q", p.caFile), `user = "sender"`, fmt.Sprintf("password_file = %q", secret),
+	})...)
 }
 
 // deliverFiltered hands canary to alice.
@@ -102,6 +107,68 @@ func TestConformanceBFilters(t *testing.T) {
 		h.deliverFiltered(t, canary, "--requiretls")
 		if got := h.mail(t, "alice", "Tagged"); len(got) != 1 || got[0].tag != "require/mda" || h.delivered("alice") != 1 {
 			t.Errorf("%d in Tagged, %d in INBOX", len(got), h.delivered("alice"))
+		}
+	})
+}
+
+// Who offers DSN in LMTP sends the reports of success; they go the message's way.
+func TestConformanceLReports(t *testing.T) {
+	p := newPKI(t)
+	open := func(t *testing.T, f *fakesub, lda ...string) (*mailHost, *lmtptest.Client, bool) {
+		h := filterHost(t, p, f, "keep;", lda...)
+		h.serve(t)
+		m := h.mta(t)
+		m.LHLO()
+		m.StartTLS()
+		return h, m, slices.Contains(m.LHLO(), "DSN")
+	}
+	deliver := func(m *lmtptest.Client) {
+		m.Say("MAIL FROM:<a@example.org> REQUIRETLS RET=FULL ENVID=q1", "250")
+		m.Say("RCPT TO:<alice> NOTIFY=SUCCESS", "250")
+		m.Say("RCPT TO:<bob> NOTIFY=NEVER", "250")
+		m.Say("DATA", "354")
+		m.Say(strings.ReplaceAll(canary, "\n", "\r\n")+".", "250 2.0.0 ", "250 2.0.0 ")
+	}
+	t.Run("L35_B13_report_of_success", func(t *testing.T) {
+		var h *mailHost
+		stored := make(chan int, 1)
+		f := (&fakesub{script: func(line string, _ bool) string {
+			if strings.HasPrefix(line, "MAIL") {
+				stored <- h.delivered("alice")
+			}
+			return ""
+		}}).start(t, p)
+		var m *lmtptest.Client
+		var offered bool
+		h, m, offered = open(t, f, "success_reports = true")
+		deliver(m)
+		if n := <-stored; n != 1 {
+			t.Errorf("the report goes before the message is stored")
+		}
+		r := f.one(t)
+		text := string(r.raw)
+		if !offered || !strings.HasPrefix(r.mail, "MAIL FROM:<> ") || !strings.Contains(r.mail, " REQUIRETLS") || !strings.Contains(r.rcpts[0], "<a@example.org>") {
+			t.Errorf("offered %v; %q %q", offered, r.mail, r.rcpts)
+		}
+		if !strings.Contains(text, "Action: delivered\r\n") || !strings.Contains(text, "Original-Envelope-Id: q1\r\n") || strings.Contains(text, "bob") || strings.Contains(text, "canary-body") {
+			t.Error(text)
+		}
+	})
+	t.Run("L35_report_where_the_way_back_lacks_REQUIRETLS", func(t *testing.T) {
+		f := (&fakesub{ehlo: without("REQUIRETLS")}).start(t, p)
+		_, m, _ := open(t, f, "success_reports = true")
+		deliver(m)
+		if r := f.one(t); strings.Contains(r.mail, "REQUIRETLS") || strings.Contains(string(r.raw), "canary") || !strings.Contains(string(r.raw), "Action: delivered\r\n") {
+			t.Errorf("%q\n%s", r.mail, r.raw)
+		}
+	})
+	t.Run("L35_not_offered", func(t *testing.T) {
+		f := (&fakesub{}).start(t, p)
+		h, m, offered := open(t, f)
+		deliver(m)
+		f.nothingCrossed(t)
+		if offered || h.delivered("alice") != 1 {
+			t.Errorf("offered %v, %d delivered", offered, h.delivered("alice"))
 		}
 	})
 }

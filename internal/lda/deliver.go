@@ -62,6 +62,9 @@ func (a *Agent) Deliver(ctx context.Context, env Envelope, rcpts []Recipient, ms
 		}
 		results[i] = j.settle(ctx, outcomes[i])
 	}
+	if err == nil {
+		j.report(ctx, outcomes, results)
+	}
 	return results
 }
 

@@ -29,7 +29,7 @@ func filtered(t *testing.T, scripts map[string]string, fail error) (a *Agent, ro
 	a, root = realAgent(t, func(c *Config) {
 		c.Send = func(_ context.Context, m Onward) error {
 			text, err := io.ReadAll(m.Message)
-			*out = append(*out, sent{m.From, m.To, m.Wish, string(text)})
+			*out = append(*out, sent{m.From, m.To, m.Wish.String(), string(text)})
 			return errors.Join(err, fail)
 		}
 	})

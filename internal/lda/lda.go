@@ -53,6 +53,10 @@ type Config struct {
 	// nil means that this cannot be done, and what was to be redirected stays here.
 	Send func(ctx context.Context, m Onward) error
 
+	// Reports sends a report to who asked for one of success (RFC 3461), by way of
+	// Send. Only who offers DSN owes it.
+	Reports bool
+
 	DryRun  bool              // store nothing, send nothing
 	Explain func(what string) // is told of each decision
 }

@@ -8,15 +8,16 @@ import (
 	"io"
 	"slices"
 
+	"rtls/internal/requiretls"
 	"rtls/internal/sieve"
 	"rtls/store"
 )
 
-// Onward is a message that a script sends.
+// Onward is a message that a script sends, or a report.
 type Onward struct {
-	From    string // reverse-path
+	From    string // reverse-path; empty is the null reverse-path
 	To      string
-	Wish    string // "yes" for REQUIRETLS or nothing, "no" for TLS-Required: No, else "auto"
+	Wish    requiretls.Wish
 	Message io.Reader
 }
 
@@ -60,7 +61,7 @@ func (j *job) sendAll(ctx context.Context, o *outcome) {
 			o.copies = append(o.copies, &storedCopy{user: s.user, done: "redirected to " + s.to})
 		case err != nil:
 			j.a.explain("filter: not sent to %s: %v", s.to, err)
-			j.a.cfg.Logger.WarnContext(ctx, "filter could not send", "id", j.env.ID, "user", s.user.Name, "to", s.to, "requiretls", j.wish(), "err", err)
+			j.a.cfg.Logger.WarnContext(ctx, "filter could not send", "id", j.env.ID, "user", s.user.Name, "to", s.to, "requiretls", j.wish().String(), "err", err)
 			here := func(c *storedCopy) bool { return c.user.Name == s.user.Name && c.content != nil }
 			if s.redirect && s.alone && !slices.ContainsFunc(o.copies, here) {
 				o.copies = append(o.copies, j.keepAfterAll(ctx, o.rcpt, s))
@@ -69,15 +70,16 @@ func (j *job) sendAll(ctx context.Context, o *outcome) {
 	}
 }
 
-// wish is what the message's tag means for what is made of it (RFC 8689 section 6).
-func (j *job) wish() string {
+// wish is what the message's tag means for what is made of it (RFC 8689 sections 5
+// and 6).
+func (j *job) wish() requiretls.Wish {
 	switch j.v.tag {
 	case store.TagRequire:
-		return "yes"
+		return requiretls.Yes
 	case store.TagOptional:
-		return "no"
+		return requiretls.No
 	}
-	return "auto"
+	return requiretls.Auto
 }
 
 func (j *job) send(ctx context.Context, s sending) error {

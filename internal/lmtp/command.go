@@ -76,6 +76,9 @@ func (c *conn) lhlo(name string) {
 		c.cfg.Hostname, "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING",
 		fmt.Sprintf("SIZE %d", c.cfg.MaxSize),
 	}
+	if c.cfg.DSN {
+		lines = append(lines, "DSN")
+	}
 	if c.tls == nil {
 		lines = append(lines, "STARTTLS")
 	}

@@ -6,9 +6,9 @@
 // STARTTLS, and REQUIRETLS inside TLS. On TCP beyond loopback a transaction takes
 // TLS.
 //
-// The parameters of DSN (RFC 3461) are checked and recorded when a client sends
-// them, but DSN is not offered: whoever offers it owes the sender a report of
-// success, and a server that does not offer it leaves that report to its client.
+// The parameters of DSN (RFC 3461) are checked and recorded when a client sends them.
+// DSN is offered only with a Backend that sends reports of success: whoever offers it
+// owes them, and a server that does not offer it leaves them to its client.
 //
 // What is stored is acknowledged: neither the end of the server nor a client that is
 // slow or still talking makes a reply get lost that the client could have had.
@@ -60,6 +60,8 @@ type Server struct {
 	// LocalUsers are the user ids whose processes may say REQUIRETLS on a Unix
 	// socket without TLS. What they say has the origin "local". Default: none.
 	LocalUsers []uint32
+
+	DSN bool // the Backend sends reports of success
 
 	MaxSize       int64 // octets per message, 100 MiB
 	MaxRecipients int   // per transaction, 1000
