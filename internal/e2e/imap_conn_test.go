@@ -34,11 +34,17 @@ type imapReply struct {
 // dial connects over TLS and reads the greeting. config may be nil.
 func (d *imapd) dial(t *testing.T, p *pki, config *tls.Config) *imapConn {
 	t.Helper()
+	return dialIMAP(t, d.addr, p, config)
+}
+
+// dialIMAP does so with any server.
+func dialIMAP(t *testing.T, addr string, p *pki, config *tls.Config) *imapConn {
+	t.Helper()
 	if config == nil {
 		config = &tls.Config{}
 	}
 	config.RootCAs, config.ServerName = p.Pool(), "localhost"
-	raw, err := net.DialTimeout("tcp", d.addr, imapTimeout)
+	raw, err := net.DialTimeout("tcp", addr, imapTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}

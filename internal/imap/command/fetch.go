@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"rtls/internal/imap/wire"
@@ -219,7 +220,10 @@ func (c *Fetch) items(l *wire.Lexer) error {
 			if err == nil && len(c.Items) >= maxItems {
 				err = wire.Syntaxf("more than %d items", maxItems)
 			}
-			c.Items = append(c.Items, item)
+			// A second FLAGS or UID asks for nothing more; sections may differ.
+			if item.Section != nil || !slices.Contains(c.Items, item) {
+				c.Items = append(c.Items, item)
+			}
 			return err
 		})
 		if err == nil && len(c.Items) == 0 {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -270,7 +271,9 @@ func statusItems(l *wire.Lexer) ([]string, error) {
 		default:
 			return wire.Syntaxf("unknown status item %s", item)
 		}
-		items = append(items, item)
+		if !slices.Contains(items, item) { // a second one asks for nothing more
+			items = append(items, item)
+		}
 		return nil
 	})
 	if err == nil && len(items) == 0 {

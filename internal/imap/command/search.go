@@ -413,7 +413,11 @@ func (s *searchParser) modSeq() (Key, error) {
 		return key, err
 	}
 	if s.l.Peek() == '"' {
-		if _, err := s.l.String(); err != nil {
+		entry, err := s.l.String()
+		if err == nil && !strings.HasPrefix(entry, "/flags/") {
+			err = wire.Syntaxf("expected the name of a flag's entry, found %q", entry)
+		}
+		if err != nil {
 			return key, err
 		}
 		if err := s.l.SP(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"mime"
-	"net/mail"
 	"strings"
 	"unicode/utf8"
 
@@ -174,8 +173,12 @@ func latin1(s string) string {
 	return string(runes)
 }
 
-// decodeCharset never fails: what is in an unknown charset is passed on as it is.
+// decodeCharset never fails: what is in an unknown charset is passed on as it is, and
+// so is what says it were US-ASCII, which is UTF-8 where that is not true.
 func decodeCharset(label string, r io.Reader) (io.Reader, error) {
+	if strings.EqualFold(label, "us-ascii") {
+		return r, nil
+	}
 	decoded, err := charset.Reader(label, r)
 	if err != nil {
 		return r, nil
@@ -210,8 +213,8 @@ func sentTest(key command.Key) test {
 	compare := dateTest(key.Op, key.Date)
 	return test{cost: costHeader, ok: func(m *message) (found bool, err error) {
 		err = m.fields("Date", func(value string) bool {
-			t, err := mail.ParseDate(value)
-			found = err == nil && compare(t)
+			t, ok := parseDate(value)
+			found = ok && compare(t)
 			return true // the first one counts
 		})
 		return found, err

@@ -2,7 +2,6 @@ package search
 
 import (
 	"cmp"
-	"net/mail"
 	"slices"
 	"strings"
 	"time"
@@ -173,33 +172,8 @@ func sentDate(m store.Message, e *mimetree.Envelope) time.Time {
 	if e.Date == nil {
 		return m.Date
 	}
-	if t, err := mail.ParseDate(*e.Date); err == nil {
-		return t
-	}
-	if t, ok := looseDate(*e.Date); ok {
+	if t, ok := parseDate(*e.Date); ok {
 		return t
 	}
 	return m.Date
-}
-
-// looseDate reads what can be read of a date: midnight stands for a time that is
-// wrong, UTC for a wrong zone.
-func looseDate(s string) (time.Time, bool) {
-	if _, rest, ok := strings.Cut(s, ","); ok {
-		s = rest
-	}
-	words := strings.Fields(s)
-	if len(words) < 3 {
-		return time.Time{}, false
-	}
-	day := strings.Join(words[:3], " ")
-	if len(words) > 3 {
-		for _, layout := range []string{"2 Jan 2006 15:04:05", "2 Jan 2006 15:04"} {
-			if t, err := time.Parse(layout, day+" "+words[3]); err == nil {
-				return t, true
-			}
-		}
-	}
-	t, err := time.Parse("2 Jan 2006", day)
-	return t, err == nil
 }

@@ -68,14 +68,18 @@ func FuzzBaseSubject(f *testing.F) {
 func TestSentDate(t *testing.T) {
 	arrived := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	for date, want := range map[string]string{
-		"Sat, 14 Mar 2026 15:09:26 +0100":       "2026-03-14T14:09:26Z",
-		"14 Mar 2026 15:09 GMT":                 "2026-03-14T15:09:00Z",
-		"Sat, 14 Mar 2026 15:09:26 +0100 (CET)": "2026-03-14T14:09:26Z",
-		"Sat, 14 Mar 2026 15:09:26 nowhere/x":   "2026-03-14T15:09:26Z",
-		"14 Mar 2026 99:99:99 +0000":            "2026-03-14T00:00:00Z",
-		"14 Mar 2026":                           "2026-03-14T00:00:00Z",
-		"yesterday":                             "2020-01-01T00:00:00Z",
-		"":                                      "2020-01-01T00:00:00Z",
+		"Sat, 14 Mar 2026 15:09:26 +0100":        "2026-03-14T14:09:26Z",
+		"14 Mar 2026 15:09 GMT":                  "2026-03-14T15:09:00Z",
+		"Sat, 14 Mar 2026 15:09:26 +0100 (CET)":  "2026-03-14T14:09:26Z",
+		"Sat, 14 Mar 2026 15:09:26 nowhere/x":    "2026-03-14T15:09:26Z",
+		"14 Mar 2026 99:99:99 +0000":             "2026-03-14T00:00:00Z",
+		"14 Mar 2026":                            "2026-03-14T00:00:00Z",
+		"Sat (Saturday), 14 Mar 26 9 : 00 EST":   "2026-03-14T14:00:00Z",
+		"14 Mar 99 9:00:01 PDT":                  "1999-03-14T16:00:01Z",
+		"14 Mar 55 09:00:01 Z":                   "1955-03-14T09:00:01Z",
+		"Sat, 14 Mar 26 (a (b) , c) 15:09 +0130": "2026-03-14T13:39:00Z",
+		"yesterday":                              "2020-01-01T00:00:00Z",
+		"":                                       "2020-01-01T00:00:00Z",
 	} {
 		got := sentDate(store.Message{Date: arrived}, &mimetree.Envelope{Date: &date})
 		if got.UTC().Format(time.RFC3339) != want {

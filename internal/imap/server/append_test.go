@@ -86,6 +86,9 @@ func TestMultiAppend(t *testing.T) {
 		S: c BAD \Recent cannot be set
 		C: d NOOP
 		S: d OK NOOP completed
+		C: e APPEND INBOX {3+}
+		C: abc {0}
+		S: e NO APPEND was cancelled by an empty message
 	`)
 	if n := s.box("INBOX").Snapshot().Len(); n != 3 {
 		t.Errorf("%d messages, want 3", n)

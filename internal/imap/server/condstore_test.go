@@ -76,7 +76,9 @@ func TestCondStore(t *testing.T) {
 		C: l SEARCH MODSEQ 9223372036854775807
 		S: * SEARCH
 		S: l OK SEARCH completed
-		C: m STATUS INBOX (HIGHESTMODSEQ)
+		C: l SEARCH MODSEQ "/nonsense" all 1
+		S: l BAD expected the name of a flag's entry, found "/nonsense"
+		C: m STATUS INBOX (HIGHESTMODSEQ HIGHESTMODSEQ)
 		S: * STATUS INBOX (HIGHESTMODSEQ %[1]d)
 		S: m OK STATUS completed
 		C: n EXPUNGE

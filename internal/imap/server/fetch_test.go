@@ -265,6 +265,9 @@ func TestFetchItems(t *testing.T) {
 		C: d UID FETCH 9:* UID
 		S: * 2 FETCH (UID 2)
 		S: d OK UID FETCH completed
+		C: e FETCH 1 (UID RFC822.SIZE UID)
+		S: * 1 FETCH (UID 1 RFC822.SIZE <*>)
+		S: e OK FETCH completed
 		C: e FETCH 2,1 UID
 		S: * 1 FETCH (UID 1)
 		S: * 2 FETCH (UID 2)

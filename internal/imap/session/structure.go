@@ -146,6 +146,7 @@ func (s *Session) showsMessage(p *mimetree.Part) bool {
 }
 
 func (s *Session) writeParams(params []mimetree.Param) {
+	params = joined(params)
 	if len(params) == 0 {
 		s.w.Raw("NIL")
 		return
