@@ -24,8 +24,9 @@ vet:
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
-	getmail6 fetchmail dovecot-core dovecot-sieve procmail maildrop \
-	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli
+	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-sieve procmail maildrop \
+	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli \
+	offlineimap3 aerc imapfilter
 
 # These conflict with Postfix, or would change the machine; they are unpacked below
 # .peers and run from there.

@@ -47,6 +47,11 @@ userdb {
   driver = static
   args = uid=%[4]d gid=%[5]d home=%[1]s/home/%%u
 }
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service imap-login {
   chroot =
   inet_listener imap {

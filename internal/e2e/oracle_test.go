@@ -201,7 +201,11 @@ func (o *oracle) command(line string, more []string) {
 	o.commands++
 	var answers [2][]string
 	for i, s := range o.sides {
+		from := time.Now()
 		answers[i] = s.command(line, more)
+		if took := time.Since(from); took > imapTimeout/2 {
+			o.t.Errorf("%s: %s takes %s for %q", o.name, s.name, took.Round(time.Second), line)
+		}
 	}
 	if slices.Equal(answers[0], answers[1]) {
 		return
@@ -326,7 +330,9 @@ func (s *oracleSide) exchange(c *imapConn, tag string, pieces []string) []string
 			return normalAnswer(untagged, rest)
 		case strings.HasPrefix(line, "* BAD"):
 			return normalAnswer(untagged, "no tag: "+normalStatus(line[2:]))
-		case strings.HasPrefix(line, "+") && len(pieces) > 0:
+		case strings.HasPrefix(line, "+") && len(pieces) == 0:
+			return normalAnswer(untagged, "waits for more")
+		case strings.HasPrefix(line, "+"):
 			if !send() {
 				return normalAnswer(untagged, "closed")
 			}
