@@ -59,9 +59,16 @@ func TestPartialFetch(t *testing.T) {
 		S: 11 OK UID FETCH completed
 		C: 12 UID FETCH 1:* (UID) (PARTIAL 7:9)
 		S: 12 OK UID FETCH completed
-		C: 13 UID FETCH 1:* (UID) (PARTIAL -1:-1 CHANGEDSINCE 7)
+		C: 13 UID FETCH 1:* (UID) (PARTIAL -1:-3 CHANGEDSINCE 7)
 		S: * 5 FETCH (UID 5 MODSEQ (<*>))
 		S: 13 OK UID FETCH completed
+		C: 13a UID FETCH 1:* (UID) (CHANGEDSINCE 7 PARTIAL -1:-1)
+		S: 13a OK UID FETCH completed
+		C: 13b UID FETCH 1:2,4:6 (UID) (PARTIAL 2:4)
+		S: * 2 FETCH (UID 2)
+		S: * 4 FETCH (UID 4)
+		S: * 5 FETCH (UID 5)
+		S: 13b OK UID FETCH completed
 		C: 14 UID SEARCH RETURN (PARTIAL 1:1) MODSEQ 1
 		S: * ESEARCH (TAG "14") UID PARTIAL (1:1 1) MODSEQ 2
 		S: 14 OK UID SEARCH completed

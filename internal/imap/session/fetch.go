@@ -56,7 +56,7 @@ func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 		}
 	}
 	if c.Partial != (command.Partial{}) {
-		t = f.page(t, c.Partial)
+		t = t.page(c.Partial)
 	}
 	f.gone = t.gone
 	if f.need >= needSummary {
@@ -134,21 +134,18 @@ func (s *Session) fetchVanished(ctx context.Context, c command.Fetch) error {
 	return nil
 }
 
-// page leaves of the targets a page of those that there is something to say of (RFC
-// 9394 section 3.3).
-func (f *fetcher) page(t targets, p command.Partial) targets {
-	snap := f.s.sel.view.snap
-	var wanted []int
-	_ = t.each(func(at int) error {
-		if snap.At(at).ModSeq > f.since {
-			wanted = append(wanted, at)
-		}
-		return nil
-	})
-	from, to := p.Of(len(wanted))
+// page leaves a page of the targets (RFC 9394 section 3.3). CHANGEDSINCE chooses among
+// those that are on it (section 3.4).
+func (t targets) page(p command.Partial) targets {
+	n := 0
+	for _, s := range t.spans {
+		n += s.to - s.from
+	}
+	from, to := p.Of(n)
 	page := targets{gone: t.gone}
-	for _, at := range wanted[from:to] {
-		page.add(at, at+1)
+	for _, s := range t.spans {
+		page.add(max(s.from, s.from+from), min(s.to, s.from+to))
+		from, to = from-(s.to-s.from), to-(s.to-s.from)
 	}
 	return page
 }
