@@ -37,7 +37,10 @@ func (m *Mailbox) AppendAll(ctx context.Context, list []Pending) (uids []uint32,
 	}
 	v, done := m.v, dealt(ctx)
 	for i := range list {
-		if err := m.prepare(&list[i]); err != nil {
+		if list[i].Delivery.dir != v.dir {
+			return nil, fmt.Errorf("delivery is for another mailbox than %q", m.name)
+		}
+		if err := v.a.prepare(&list[i]); err != nil {
 			return nil, err
 		}
 		done.Add(1)
@@ -53,7 +56,7 @@ func (m *Mailbox) AppendAll(ctx context.Context, list []Pending) (uids []uint32,
 	// The names appear while the index is locked: whoever lists them next finds
 	// them in the index.
 	err = v.change(ctx, func(tx index.Tx, c *change) error {
-		uids, linked, err = v.append(tx, c, list)
+		uids, linked, err = v.append(tx, c, list, Quota{}, v.snap.Load().usedLetters)
 		return err
 	})
 	if err != nil {
@@ -66,24 +69,22 @@ func (m *Mailbox) AppendAll(ctx context.Context, list []Pending) (uids []uint32,
 }
 
 // prepare makes the content of a message durable: S1 to S2.
-func (m *Mailbox) prepare(p *Pending) (err error) {
+func (a *Account) prepare(p *Pending) (err error) {
 	if p.Meta.Keywords, err = cleanKeywords(p.Meta.Keywords); err != nil {
 		return err
 	}
-	if p.Delivery.dir != m.v.dir {
-		return fmt.Errorf("delivery is for another mailbox than %q", m.name)
-	}
 	if p.Meta.Date.IsZero() {
-		p.Meta.Date = m.v.a.clock() // of the file too, so that both are the same
+		p.Meta.Date = a.clock() // of the file too, so that both are the same
 	}
 	return p.Delivery.finish(p.Meta)
 }
 
-// append names messages in cur/ and puts them into a change. linked are the names
-// that it has given, also on error.
-func (v *view) append(tx index.Tx, c *change, list []Pending) (uids []uint32, linked []string, err error) {
+// append names messages in cur/ and puts them into a change. lost is what the account
+// loses by the same change, and used are the letters that are in names. linked are the
+// names that it has given, also on error.
+func (v *view) append(tx index.Tx, c *change, list []Pending, lost Quota, used func() letterSet) (uids []uint32, linked []string, err error) {
 	s := v.snap.Load()
-	var need Quota
+	need := Quota{-lost.Bytes, -lost.Messages}
 	var keywords []string
 	for _, p := range list {
 		need.Bytes += p.Delivery.draft.content.wireSize
@@ -93,7 +94,7 @@ func (v *view) append(tx index.Tx, c *change, list []Pending) (uids []uint32, li
 	if err := v.a.room(tx, need); err != nil {
 		return nil, nil, err
 	}
-	letters, err := v.lettersFor(s.usedLetters, keywords)
+	letters, err := v.lettersFor(used, keywords)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -66,14 +66,15 @@
 //	G8  A change of flags that has returned nil is durable.
 //	G9  Copy copies all messages or, when it returns an error, none; cut off by a
 //	    crash it may have copied some. Move never leaves a message in neither
-//	    mailbox; cut off, or with an error, it may leave one in both.
+//	    mailbox; cut off, or with an error, it may leave one in both. So may Replace
+//	    leave the old message and the new one, but never none.
 //	G10 Deliveries that share their content (Delivery.Share) are as independent as
 //	    others: what befalls one after the content is durable is not the others'.
 //	G11 Commits with one Once into one mailbox within a week make one message,
 //	    whatever became of the first of them; after a crash of the system, two if
 //	    the file system does not keep the order of changes. In return G2 does not
 //	    hold for them: one that failed may have delivered, which the next finds out.
-//	G12 Under a quota no Commit, Append or Copy takes an account above it, and none
+//	G12 Under a quota no Commit, Append, Replace or Copy takes an account above it, and none
 //	    that fits is refused, however many are under way in however many
 //	    processes; a Move is never refused. Deliveries without a quota, and other
 //	    programs, are not held back and can take the account above it.

@@ -305,6 +305,15 @@ var operations = []operation{
 		done:   func(w *world) error { return want(w, "one", inbox, 0) },
 		undone: func(w *world) error { return want(w, "one", inbox, 0, 1) },
 	},
+	replacing("replace", inbox),
+	replacing("replace in another mailbox", "Dest"),
+	{
+		name: "annotate",
+		run: func(ctx context.Context, a *Account) error {
+			_, err := a.SetMetadata(ctx, "Dest", []Annotation{{"/private/comment", []byte("x")}})
+			return err
+		},
+	},
 	{
 		name:   "rename mailbox",
 		run:    func(ctx context.Context, a *Account) error { return a.RenameMailbox(ctx, "Dest", "New/Place") },
@@ -326,8 +335,41 @@ var operations = []operation{
 	},
 }
 
+// replacing puts fresh into a mailbox in the place of one in INBOX.
+func replacing(name, mailbox string) operation {
+	return operation{
+		name: name,
+		run: func(ctx context.Context, a *Account) error {
+			return within(ctx, a, func(m *Mailbox) error {
+				d, err := a.Deliver(ctx, mailbox)
+				if err != nil {
+					return err
+				}
+				defer d.Abort()
+				if _, err := io.WriteString(d, body("fresh")); err != nil {
+					return err
+				}
+				_, err = m.Replace(ctx, 1, Pending{d, Meta{Tag: TagRequire, Origin: OriginESMTP, Keywords: []string{"walked"}}})
+				return err
+			})
+		},
+		done: func(w *world) error {
+			return errors.Join(want(w, "fresh", mailbox, 1), want(w, "one", inbox, 0))
+		},
+		undone: func(w *world) error {
+			return errors.Join(want(w, "fresh", mailbox, 0, 1), want(w, "one", inbox, 0, 1))
+		},
+		always: func(w *world) error { // G9
+			if w.in("fresh", mailbox)+w.in("one", inbox) == 0 {
+				return errors.New("neither the new message nor the old one is there")
+			}
+			return nil
+		},
+	}
+}
+
 // mayLose are the messages that an operation is to remove.
-var mayLose = map[string]string{"expunge": "one", "delete mailbox": "old"}
+var mayLose = map[string]string{"expunge": "one", "replace": "one", "replace in another mailbox": "one", "delete mailbox": "old"}
 
 // template makes the account that each walk starts from.
 func template(t *testing.T) string {

@@ -213,20 +213,24 @@ func (d *destination) prepareLetters(tx index.Tx, from *Snapshot, uids []uint32)
 	if len(keywords) == 0 {
 		return nil
 	}
-	var failed error
-	used := func() (used letterSet) {
-		failed = tx.Messages(d.v.record.ID, 0, func(msg index.Message) error {
+	var failed, err error
+	d.letters, err = d.v.lettersFor(d.usedLetters(tx, &failed), keywords)
+	return errors.Join(err, failed)
+}
+
+// usedLetters finds, when it is asked, which letters are in names of the destination.
+// When the index fails, so has failed, and all are.
+func (d *destination) usedLetters(tx index.Tx, failed *error) func() letterSet {
+	return func() (used letterSet) {
+		*failed = tx.Messages(d.v.record.ID, 0, func(msg index.Message) error {
 			used.add(msg.Name)
 			return nil
 		})
-		if failed != nil {
+		if *failed != nil {
 			used = ^letterSet(0)
 		}
 		return used
 	}
-	var err error
-	d.letters, err = d.v.lettersFor(used, keywords)
-	return errors.Join(err, failed)
 }
 
 // lettersOf are the letters of a copy of a message of v. They mean what they mean in

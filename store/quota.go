@@ -175,7 +175,7 @@ func (a *Account) addWaiting(tx index.Tx, dir string, id int64, u *Quota) error 
 func (a *Account) limited() bool { return a.Quota() != Quota{} }
 
 // room returns ErrQuota unless what is needed fits, within the transaction in which
-// it gets its names.
+// it gets its names. What needs nothing more fits always.
 func (a *Account) room(tx index.Tx, need Quota) error {
 	limit := a.Quota()
 	if limit == (Quota{}) {
@@ -185,10 +185,10 @@ func (a *Account) room(tx index.Tx, need Quota) error {
 	if err != nil {
 		return fmt.Errorf("find usage: %w", err)
 	}
-	if limit.Bytes > 0 && need.Bytes > limit.Bytes-u.Bytes {
+	if limit.Bytes > 0 && need.Bytes > max(0, limit.Bytes-u.Bytes) {
 		return fmt.Errorf("%w: %d octets of %d are taken, %d more do not fit", ErrQuota, u.Bytes, limit.Bytes, need.Bytes)
 	}
-	if limit.Messages > 0 && need.Messages > limit.Messages-u.Messages {
+	if limit.Messages > 0 && need.Messages > max(0, limit.Messages-u.Messages) {
 		return fmt.Errorf("%w: there are %d messages of %d", ErrQuota, u.Messages, limit.Messages)
 	}
 	return nil

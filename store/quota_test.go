@@ -151,6 +151,50 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// TestQuotaReplace: what counts is what the account gains, and who is over it can
+// still lose.
+func TestQuotaReplace(t *testing.T) {
+	a := newTestAccount(t)
+	must(t, a.CreateMailbox(t.Context(), "Other", ""))
+	deliver(t, a, inbox, "12345", Meta{})
+	m := openMailbox(t, a, inbox)
+	see(t, m)
+	uid := uint32(1)
+	for _, c := range []struct {
+		mailbox, text string
+		quota         Quota
+		fits          bool
+	}{
+		{inbox, "123456", Quota{Bytes: 5}, false},
+		{"Other", "123456", Quota{Bytes: 5}, false},
+		{inbox, "54321", Quota{Bytes: 5, Messages: 1}, true},
+		{inbox, "4321", Quota{Bytes: 1, Messages: 1}, true}, // it is over, and gets smaller
+		{"Other", "4321", Quota{Bytes: 4, Messages: 1}, true},
+	} {
+		a.SetQuota(c.quota)
+		d, err := a.Deliver(t.Context(), c.mailbox)
+		must(t, err)
+		_, err = io.WriteString(d, c.text)
+		must(t, err)
+		next, err := m.Replace(t.Context(), uid, Pending{d, Meta{Keywords: []string{"draft"}}})
+		if c.fits != (err == nil) || err != nil && !errors.Is(err, ErrQuota) {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if err == nil {
+			uid = next
+		}
+	}
+	if s := openMailbox(t, a, "Other").Snapshot(); m.Snapshot().Len() != 0 || s.Len() != 1 || keywordsOf(s) != "draft" {
+		t.Errorf("INBOX: %s, Other: %s", describe(m.Snapshot()), describe(s))
+	}
+	wantUsage(t, a, Quota{4, 1})
+	d, err := a.Deliver(t.Context(), inbox)
+	must(t, err)
+	if _, err := m.Replace(t.Context(), uid+1, Pending{d, Meta{}}); !errors.Is(err, ErrNoMessage) {
+		t.Errorf("of no message: %v", err)
+	}
+}
+
 func TestQuotaMove(t *testing.T) {
 	a := newTestAccount(t)
 	must(t, a.CreateMailbox(t.Context(), "Other", ""))

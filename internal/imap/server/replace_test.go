@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strings"
 	"testing"
 
 	"rtls/store"
@@ -70,19 +71,62 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// Where there is no room for the new message the old one stays.
+// A quota is asked for the net (RFC 8508 section 3.4). Where there is no room for
+// that the old message stays.
 func TestReplaceOverQuota(t *testing.T) {
-	s := newSiteWithQuota(t, store.Quota{Messages: 1})
-	s.deliverN(1)
+	s := newSiteWithQuota(t, store.Quota{Messages: 2, Bytes: 400})
+	s.mailboxes("Sent")
+	s.deliverN(2)
 	c := s.login("INBOX")
 	c.script(`
-		C: a REPLACE 1 INBOX {3+}
+		C: a APPEND INBOX {3+}
 		C: abc
 		S: a NO [OVERQUOTA] the account has no room for it
-		C: b SEARCH ALL
-		S: * SEARCH 1
-		S: b OK SEARCH completed
+		C: b REPLACE 1 INBOX {3+}
+		C: abc
+		S: * OK [APPENDUID <*> 3] replaced
+		S: * 1 EXPUNGE
+		S: * 2 EXISTS
+		S: * 2 RECENT
+		S: b OK REPLACE completed
+		C: c REPLACE 1 Sent {300+}
+		C: ` + strings.Repeat("x", 300) + `
+		S: * OK [APPENDUID <*> 1] replaced
+		S: * 1 EXPUNGE
+		S: c OK REPLACE completed
+		C: d REPLACE 1 Sent {300+}
+		C: ` + strings.Repeat("x", 300) + `
+		S: d NO [OVERQUOTA] the account has no room for it
+		C: e UID SEARCH ALL
+		S: * SEARCH 3
+		S: e OK UID SEARCH completed
+		C: f STATUS Sent (MESSAGES)
+		S: * STATUS Sent (MESSAGES 1)
+		S: f OK STATUS completed
 	`)
+}
+
+// The example of RFC 8508 section 4.2.
+func TestReplaceCatenate(t *testing.T) {
+	s := newSite(t)
+	s.mailboxes("Drafts")
+	s.deliver("Drafts", "Date: Thu, 1 Jan 2015 00:10:00 -0500\r\n\r\nYours\r\n", store.Meta{})
+	c := s.login("Drafts")
+	c.script(`
+		C: A011 UID REPLACE 1 Drafts (\Draft) CATENATE (TEXT {71}
+		S: + go ahead
+		C: To: Mitzy <miss.mitzy@example.org>
+		C: Subject: My view of the fireworks
+		C:  URL "/Drafts/;UID=1")
+		S: * OK [APPENDUID <*> 2] replaced
+		S: * 1 EXPUNGE
+		S: * 1 EXISTS
+		S: * 1 RECENT
+		S: A011 OK UID REPLACE completed
+	`)
+	if got := c.body(2); !strings.HasPrefix(got, "To: Mitzy <miss.mitzy@example.org>\r\nSubject: My view of the fireworks\r\nDate: ") || !strings.HasSuffix(got, "Yours\r\n") {
+		t.Errorf("got %q", got)
+	}
 }
 
 // A connection that ends inside of the new message costs nothing.

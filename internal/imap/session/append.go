@@ -16,7 +16,9 @@ import (
 // not at all. A message is stored only if all of its announced octets came.
 func (s *Session) append(ctx context.Context, c *command.Append) error {
 	const most = 100 // files are open
-	code, err := s.appendAll(ctx, c, most)
+	code, err := s.appendAll(ctx, c, most, func(ctx context.Context, box *store.Mailbox, all []store.Pending) ([]uint32, error) {
+		return box.AppendAll(ctx, all)
+	})
 	if err != nil {
 		return err
 	}
@@ -37,21 +39,21 @@ func (s *Session) replace(ctx context.Context, c *command.ReplaceMessage) error 
 	if t.empty() {
 		return refuse("EXPUNGEISSUED", "the message to be replaced is not there")
 	}
-	old := t.uids(s.sel.view.snap)
-	code, err := s.appendAll(ctx, &c.Append, 1)
+	old := t.uids(s.sel.view.snap)[0]
+	code, err := s.appendAll(ctx, &c.Append, 1, func(ctx context.Context, _ *store.Mailbox, all []store.Pending) ([]uint32, error) {
+		uid, err := s.sel.box.Replace(ctx, old, all[0])
+		return []uint32{uid}, err
+	})
 	if err != nil {
-		return err
-	}
-	if err := s.expungeUIDs(ctx, old); err != nil {
 		return err
 	}
 	s.w.Status("*", "OK", code, "replaced") // before the message vanishes (RFC 8508 section 3.1)
 	return nil
 }
 
-// appendAll appends the messages of a command, of which there may be so many, and
-// returns the response code that says where they are.
-func (s *Session) appendAll(ctx context.Context, c *command.Append, most int) (code string, err error) {
+// appendAll hands the messages of a command, of which there may be so many, to commit,
+// which returns their UIDs, and returns the response code that says where they are.
+func (s *Session) appendAll(ctx context.Context, c *command.Append, most int, commit func(ctx context.Context, box *store.Mailbox, all []store.Pending) ([]uint32, error)) (code string, err error) {
 	name := trimSeparator(c.Mailbox)
 	if err := s.fits(c.First.Literal.Size); err != nil {
 		return "", err
@@ -81,7 +83,7 @@ func (s *Session) appendAll(ctx context.Context, c *command.Append, most int) (c
 	}
 	var uids []uint32
 	err = s.longChange(ctx, len(staged), func(ctx context.Context) (err error) {
-		uids, err = box.AppendAll(ctx, staged)
+		uids, err = commit(ctx, box, staged)
 		return err
 	})
 	if err != nil {
