@@ -156,7 +156,7 @@ func (v *view) altered(ctx context.Context, msg *Message, f file, c contentSum) 
 		}
 		next.ModSeq = ch.next(s)
 		ch.put = append(ch.put, next)
-		return tx.PutSummaries(ch.m.ID, []index.Summary{{UID: msg.UID}})
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("message was altered: %w", err)

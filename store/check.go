@@ -204,7 +204,7 @@ func (c *checker) lookAt(ctx context.Context, path, mailbox string) error {
 func (c *checker) checkPrivate(ctx context.Context) error {
 	a := c.a
 	for _, path := range []string{
-		a.private(), a.onceDir(), filepath.Join(a.private(), "views"), filepath.Join(a.private(), "trash"),
+		a.private(), a.onceDir(), filepath.Join(a.private(), "views"), filepath.Join(a.private(), "summaries"), filepath.Join(a.private(), "trash"),
 		a.indexPath(), a.indexPath() + "-wal", a.indexPath() + "-shm", a.indexPath() + "-lock", a.indexPath() + "-users",
 	} {
 		if err := c.lookAt(ctx, path, ""); err != nil {

@@ -185,7 +185,7 @@ func (c *checker) mendName(ctx context.Context, m mailboxDir, f file, sum conten
 			next := s.message(at)
 			next.Name, next.Size, next.ModSeq = to, sum.wireSize, ch.next(s)
 			ch.put = append(ch.put, next)
-			return tx.PutSummaries(ch.m.ID, []index.Summary{{UID: next.UID}})
+			return nil
 		})
 	})
 }

@@ -70,7 +70,7 @@ func (c *checker) mailboxLeftovers(ctx context.Context, m mailboxDir) error {
 // checkPrivateLeftovers looks for what is left in .rtls/.
 func (c *checker) checkPrivateLeftovers(ctx context.Context) error {
 	private := c.a.private()
-	views := filepath.Join(private, "views")
+	ofNoMailbox := func(name string) bool { return c.known[name] == "" }
 	for _, l := range []struct {
 		dir  string
 		age  time.Duration
@@ -83,9 +83,8 @@ func (c *checker) checkPrivateLeftovers(ctx context.Context) error {
 		}},
 		{filepath.Join(private, "trash"), staleAfter, "is left of a mailbox that was deleted", anyName},
 		{c.a.onceDir(), staleAfter, "was not written to its end", isWriteLeftover},
-		{views, staleAfter, "is the packed view of no mailbox", func(name string) bool {
-			return c.known[name] == ""
-		}},
+		{filepath.Join(private, "views"), staleAfter, "is the packed view of no mailbox", ofNoMailbox},
+		{filepath.Join(private, "summaries"), staleAfter, "has summaries of messages of no mailbox", ofNoMailbox},
 	} {
 		if err := c.leftovers(ctx, l.dir, "", l.age, l.what, l.want); err != nil {
 			return err

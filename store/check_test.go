@@ -205,7 +205,7 @@ var damages = []struct {
 		mustDo(t, os.Remove(filepath.Join(dir, ".rtls", "index.db")))
 	}},
 	{name: "orphans", kind: KindIndex, text: "1 entries of no mailbox", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "INSERT INTO summary VALUES (77, 1, x'00')")
+		execIndex(t, dir, "INSERT INTO expunged VALUES (77, 1, 1)")
 	}},
 	{name: "record of no mailbox", kind: KindIndex, text: "is not there", do: func(t testing.TB, dir string) {
 		execIndex(t, dir, "INSERT INTO mailbox SELECT 77, 'gone', '.Gone', uidvalidity, uidnext, modseq, log_floor, log_len, recent_from, messages, unseen, deleted, size, deleted_size, 0, 0, '' FROM mailbox LIMIT 1")

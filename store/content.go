@@ -100,6 +100,9 @@ func (n *lineCounter) Write(p []byte) (int, error) {
 // Size is the number of octets in wire form.
 func (c *Content) Size() int64 { return c.size }
 
+// Stamp says which octets the message has.
+func (c *Content) Stamp() Stamp { return c.f.Stamp() }
+
 // Close releases the content.
 func (c *Content) Close() error { return c.f.Close() }
 

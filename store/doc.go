@@ -21,15 +21,16 @@
 //	    index.db-suspect       damage was seen: who opens the index next looks at all of it
 //	    metadata               annotations of the account
 //	    views/                 packed views, see viewcache.go: they can go at any time
+//	    summaries/             of messages, see summaryfile.go: they can go, too
 //	    once/                  traces of deliveries that can come again, see once.go
 //	    aside/                 what Repair found in cur/ and new/ and is no message
 //	    trash/                 deleted mailboxes, for the moment that it takes to remove them
 //
 // Every byte of every message is in the Maildir, and so are its flags, its size and
 // its tag, which are parts of the file's name (see filename.go). The name binds the
-// tag to the octets (see bond.go). The index is a cache of these and of what readers
-// have worked out (see summary.go), and the only place of UIDs, change numbers and of
-// the keywords that are not among the first 26 of a mailbox (see keywords.go).
+// tag to the octets (see bond.go). The index is a cache of these, and the only place
+// of UIDs, change numbers and of the keywords that are not among the first 26 of a
+// mailbox (see keywords.go).
 //
 // # States of a message
 //

@@ -12,6 +12,7 @@ type File struct {
 	f    vfs.File
 	info vfs.Info // when it was opened
 	wire int64    // octets of the message in wire form, as the index has it
+	bond uint64   // in its name
 }
 
 var _ io.ReaderAt = (*File)(nil)
@@ -28,6 +29,9 @@ func (f *File) Unchanged() bool {
 	now, err := f.f.Stat()
 	return err == nil && now.Size == f.info.Size && now.ModTime.Equal(f.info.ModTime)
 }
+
+// Stamp says which octets the message has.
+func (f *File) Stamp() Stamp { return Stamp{f.wire, f.bond, f.info.ModTime.UnixNano()} }
 
 // Close releases the file.
 func (f *File) Close() error { return f.f.Close() }

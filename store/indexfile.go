@@ -78,10 +78,6 @@ func (g *guardedIndex) Update(ctx context.Context, f func(index.Tx) error) error
 	return g.judge(g.Index.Update(ctx, f))
 }
 
-func (g *guardedIndex) UpdateSoon(ctx context.Context, f func(index.Tx) error) error {
-	return g.judge(g.Index.UpdateSoon(ctx, f))
-}
-
 func (g *guardedIndex) judge(err error) error {
 	if !errors.Is(err, sqlite.ErrDamaged) {
 		return err

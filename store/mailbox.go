@@ -176,7 +176,7 @@ func (v *view) openFile(named file, msg *Message) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open message: %w", err)
 	}
-	f := &File{f: opened, wire: msg.Size}
+	f := &File{f: opened, wire: msg.Size, bond: parseName(named.name).bond}
 	if f.info, err = opened.Stat(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open message: %w", err), opened.Close())
 	}

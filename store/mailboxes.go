@@ -240,9 +240,11 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 			return fmt.Errorf("delete mailbox: %w", err)
 		}
 		if m, err := tx.MailboxAt(a.relative(dir)); err == nil {
-			packed := (&view{a: a, id: identity{object: m.Object}}).cachePath()
-			if err := a.fs.Remove(packed); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				a.log.Warn("packed view is left behind", "path", packed, "err", err)
+			v := &view{a: a, id: identity{object: m.Object}}
+			for _, path := range []string{v.cachePath(), v.summaryPath()} {
+				if err := a.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					a.log.Warn("deleted mailbox leaves a file behind", "path", path, "err", err)
+				}
 			}
 			return tx.DeleteMailbox(m.ID)
 		} else if !errors.Is(err, index.ErrNoMailbox) {

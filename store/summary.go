@@ -4,42 +4,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-
-	"rtls/store/internal/index"
 )
 
 // Summary is what a reader has worked out of a message's octets and does not want to
 // work out again: the store knows nothing of its form. The first octet should say
-// which it is, so that a later reader can tell it from its own.
+// which it is, and there should be a checksum: the file can be damaged.
 type Summary struct {
 	UID    uint32
+	Stamp  Stamp // of the file that it was worked out of
 	Octets []byte
 }
 
+// Stamp tells the octets of a message from others that it can have had, by what the
+// index knows of it and by the time of its file.
+type Stamp struct {
+	wire     int64
+	bond     uint64 // see bond.go; 0 if the name has none
+	modified int64
+}
+
+// of says whether a stamp is of the octets that a message has, as far as its row tells.
+func (p Stamp) of(r *row) bool { return p.wire == r.wireSize && p.bond == r.bond }
+
 // Summaries calls f for the summaries that are kept of messages, whose UIDs must
-// ascend, in their order. Those of which none is kept are passed over. f must not
-// keep the octets, and must not take long: the index is held in one state for it.
+// ascend, in their order. Those of which none is kept are passed over. The octets can
+// be kept, and must not be modified.
 //
 // Summaries are a cache. They go with their messages, a copy has those of its
-// original, and all of them can be gone at any time.
-func (m *Mailbox) Summaries(ctx context.Context, uids []uint32, f func(uid uint32, octets []byte) error) error {
-	err := m.withRecord(ctx, index.Index.View, func(tx index.Tx, id int64) error {
-		for rest := uids; len(rest) > 0; {
-			n := near(rest)
-			wanted := rest[:n]
-			rest = rest[n:]
-			err := tx.Summaries(id, wanted[0], wanted[n-1], func(uid uint32, octets []byte) error {
-				if _, ok := slices.BinarySearch(wanted, uid); !ok {
-					return nil
-				}
-				return f(uid, octets)
-			})
-			if err != nil {
-				return err
-			}
+// original, and all of them can be gone at any time. One that was worked out of other
+// octets than the message has by now is not among them, as far as anybody has noticed.
+func (m *Mailbox) Summaries(ctx context.Context, uids []uint32, f func(Summary) error) error {
+	v := m.v
+	s := v.snap.Load()
+	err := v.sums.read(v, uids, func(found Summary) error {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		return nil
+		at, ok := s.Find(found.UID)
+		if !ok {
+			return nil
+		}
+		if c, i := s.locate(at); !found.Stamp.of(&c.rows[i]) {
+			return nil
+		}
+		return f(found)
 	})
 	if err != nil {
 		return fmt.Errorf("read summaries: %w", err)
@@ -47,63 +55,61 @@ func (m *Mailbox) Summaries(ctx context.Context, uids []uint32, f func(uid uint3
 	return nil
 }
 
-// near is how many UIDs are so close to each other that reading all between them is
-// cheaper than looking for each.
-func near(uids []uint32) int {
-	const gap = 16
-	for i := 1; i < len(uids); i++ {
-		if uids[i]-uids[i-1] > gap {
-			return i
-		}
-	}
-	return len(uids)
-}
-
 // PutSummaries keeps summaries of messages, in place of earlier ones; for messages
 // that are gone, none. They are not durable when it returns.
 func (m *Mailbox) PutSummaries(ctx context.Context, list []Summary) error {
-	kept := make([]index.Summary, len(list))
-	for i, s := range list {
-		kept[i] = index.Summary(s)
+	v := m.v
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	err := m.withRecord(ctx, index.Index.UpdateSoon, func(tx index.Tx, id int64) error {
-		return tx.PutSummaries(id, kept)
-	})
-	if err != nil {
+	if v.gone.Load() {
+		return fmt.Errorf("keep summaries: %w: it was deleted or renamed", ErrNoMailbox)
+	}
+	s := v.snap.Load()
+	kept := make([]Summary, 0, len(list))
+	for _, sum := range list {
+		at, ok := s.Find(sum.UID)
+		if !ok {
+			continue
+		}
+		if c, i := s.locate(at); sum.Stamp.of(&c.rows[i]) {
+			kept = append(kept, sum)
+		}
+	}
+	if err := v.sums.put(v, s, kept); err != nil {
 		return fmt.Errorf("keep summaries: %w", err)
 	}
 	return nil
 }
 
-// withRecord runs f in a transaction with the number that the index has for the
-// mailbox. It holds no lock: a summary is as good before a change as after it.
-func (m *Mailbox) withRecord(ctx context.Context, transact func(index.Index, context.Context, func(index.Tx) error) error, f func(tx index.Tx, id int64) error) error {
-	v := m.v
-	ix, err := v.a.index(ctx)
-	if err != nil {
-		return err
-	}
-	v.mu.Lock()
-	object := v.id.object
-	v.mu.Unlock()
-	return transact(ix, ctx, func(tx index.Tx) error {
-		record, err := tx.Mailbox(object)
-		if errors.Is(err, index.ErrNoMailbox) {
-			return fmt.Errorf("%w: it was deleted", ErrNoMailbox)
-		}
-		if err != nil {
-			return err
-		}
-		return f(tx, record.ID)
-	})
-}
-
 // copySummaries gives copies the summaries of their originals: they have the same
-// octets.
-func copySummaries(tx index.Tx, from, to int64, pairs []UIDPair) error {
-	copies := make([]index.CopiedUID, len(pairs))
+// octets. What cannot be copied is worked out again.
+func (v *view) copySummaries(ctx context.Context, dest copied, pairs []UIDPair) {
+	// Its own view may be this one, whose file is being read.
+	to := &view{a: v.a, dir: dest.dir, id: identity{object: dest.object}}
+	to.snap.Store(&Snapshot{uidValidity: dest.uidValidity})
+	copies := make(map[uint32]uint32, len(pairs))
+	uids := make([]uint32, len(pairs))
 	for i, p := range pairs {
-		copies[i] = index.CopiedUID{From: p.Source, To: p.Dest}
+		copies[p.Source], uids[i] = p.Dest, p.Source
 	}
-	return tx.CopySummaries(from, to, copies)
+	var b block
+	flush := func() error {
+		defer b.reset()
+		return to.sums.add(to, &b)
+	}
+	err := v.sums.read(v, uids, func(s Summary) error {
+		s.UID = copies[s.UID]
+		b.add(s)
+		if len(b.octets) < blockOctets {
+			return nil
+		}
+		return errors.Join(ctx.Err(), flush())
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil && ctx.Err() == nil {
+		v.a.log.Warn("summaries are not copied", "dir", to.dir, "err", err)
+	}
 }

@@ -11,8 +11,8 @@ import (
 // kept lists the summaries of a mailbox as "UID octets".
 func kept(t *testing.T, m *Mailbox, uids ...uint32) (list []string) {
 	t.Helper()
-	err := m.Summaries(t.Context(), uids, func(uid uint32, octets []byte) error {
-		list = append(list, fmt.Sprintf("%d %s", uid, octets))
+	err := m.Summaries(t.Context(), uids, func(s Summary) error {
+		list = append(list, fmt.Sprintf("%d %s", s.UID, s.Octets))
 		return nil
 	})
 	if err != nil {
@@ -32,11 +32,25 @@ func putSummaries(t *testing.T, m *Mailbox, uids ...uint32) {
 	t.Helper()
 	var list []Summary
 	for _, uid := range uids {
-		list = append(list, Summary{uid, fmt.Appendf(nil, "%s/%d", m.Name(), uid)})
+		list = append(list, summaryOf(t, m, uid, fmt.Sprintf("%s/%d", m.Name(), uid)))
 	}
 	if err := m.PutSummaries(t.Context(), list); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// summaryOf makes a summary of a message as it is; one that is gone has any.
+func summaryOf(t *testing.T, m *Mailbox, uid uint32, octets string) Summary {
+	t.Helper()
+	s := Summary{UID: uid, Octets: []byte(octets)}
+	f, err := m.OpenFile(t.Context(), uid)
+	if errors.Is(err, ErrNoMessage) {
+		return s
+	}
+	must(t, err)
+	s.Stamp = f.Stamp()
+	must(t, f.Close())
+	return s
 }
 
 func upTo(n uint32) (uids []uint32) {
@@ -63,7 +77,7 @@ func TestSummaries(t *testing.T) {
 	putSummaries(t, m, 2)
 	wantKept(t, m, upTo(60), "1 INBOX/1", "3 INBOX/3", "30 INBOX/30")
 	stop := errors.New("enough")
-	if err := m.Summaries(t.Context(), upTo(3), func(uint32, []byte) error { return stop }); !errors.Is(err, stop) {
+	if err := m.Summaries(t.Context(), upTo(3), func(Summary) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the error of a function is lost: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -88,6 +102,7 @@ func TestSummariesOfCopies(t *testing.T) {
 	if _, _, err := m.Copy(t.Context(), []uint32{1, 2, 3}, "Other"); err != nil {
 		t.Fatal(err)
 	}
+	see(t, other)
 	wantKept(t, other, upTo(9), "1 INBOX/1", "3 INBOX/3")
 	if _, _, err := m.Copy(t.Context(), []uint32{3}, "INBOX"); err != nil {
 		t.Fatal(err)
@@ -97,6 +112,7 @@ func TestSummariesOfCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKept(t, m, upTo(9), "1 INBOX/1", "4 INBOX/3")
+	see(t, other)
 	wantKept(t, other, upTo(9), "1 INBOX/1", "3 INBOX/3", "4 INBOX/3")
 }
 
@@ -113,7 +129,7 @@ func TestSummariesOfDeletedMailbox(t *testing.T) {
 	if err := a.DeleteMailbox(t.Context(), "Box"); err != nil {
 		t.Fatal(err)
 	}
-	if err := old.PutSummaries(t.Context(), []Summary{{1, []byte("late")}}); !errors.Is(err, ErrNoMailbox) {
+	if err := old.PutSummaries(t.Context(), []Summary{{UID: 1, Octets: []byte("late")}}); !errors.Is(err, ErrNoMailbox) {
 		t.Errorf("PutSummaries into a deleted mailbox: %v", err)
 	}
 	if err := a.CreateMailbox(t.Context(), "Box", ""); err != nil {

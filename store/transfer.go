@@ -22,25 +22,41 @@ type UIDPair struct{ Source, Dest uint32 }
 // with ErrQuota where there is no room for all of them. uidValidity is the
 // destination's. It is durable when it returns.
 func (m *Mailbox) Copy(ctx context.Context, uids []uint32, dest string) (uidValidity uint32, pairs []UIDPair, err error) {
-	return m.transfer(ctx, uids, dest, false)
+	return m.copy(ctx, uids, dest, false)
 }
 
 // Move is Copy, and the messages are gone from here. At no time is a message in
 // neither mailbox; after an error it may be in both.
 func (m *Mailbox) Move(ctx context.Context, uids []uint32, dest string) (uidValidity uint32, pairs []UIDPair, err error) {
-	return m.transfer(ctx, uids, dest, true)
+	return m.copy(ctx, uids, dest, true)
 }
 
-// transfer is one Copy or Move.
-func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move bool) (uidValidity uint32, pairs []UIDPair, err error) {
-	v, done := m.v, dealt(ctx)
+// copy is one Copy or Move.
+func (m *Mailbox) copy(ctx context.Context, uids []uint32, dest string, move bool) (uidValidity uint32, pairs []UIDPair, err error) {
+	to, pairs, err := m.v.transfer(ctx, uids, dest, move)
+	if err != nil {
+		return 0, nil, fmt.Errorf("copy messages: %w", err)
+	}
+	m.v.a.announce(to.dir)
+	m.v.copySummaries(ctx, to, pairs)
+	return to.uidValidity, pairs, nil
+}
+
+// copied says where messages were copied to.
+type copied struct {
+	dir, object string
+	uidValidity uint32
+}
+
+func (v *view) transfer(ctx context.Context, uids []uint32, dest string, move bool) (copied copied, pairs []UIDPair, err error) {
+	done := dealt(ctx)
 	dir, err := v.a.existing(dest)
 	if err != nil {
-		return 0, nil, err
+		return copied, nil, err
 	}
 	if v.a.limited() && !move {
 		if err := v.a.counted(ctx); err != nil {
-			return 0, nil, err
+			return copied, nil, err
 		}
 	}
 	v.mu.Lock()
@@ -53,7 +69,7 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 		if err != nil {
 			return err
 		}
-		uidValidity = to.c.m.UIDValidity
+		copied.dir, copied.object, copied.uidValidity = dir, to.c.m.Object, to.c.m.UIDValidity
 		if err := to.prepareLetters(tx, s, uids); err != nil {
 			return err
 		}
@@ -90,9 +106,6 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 				return err
 			}
 		}
-		if err := copySummaries(tx, c.m.ID, to.c.m.ID, pairs); err != nil {
-			return err
-		}
 		if move {
 			linked = nil // from here on there is no way back
 			return v.remove(s, rows, c, new(atomic.Int64))
@@ -103,10 +116,9 @@ func (m *Mailbox) transfer(ctx context.Context, uids []uint32, dest string, move
 		for _, path := range linked {
 			err = errors.Join(err, v.a.fs.Remove(path))
 		}
-		return 0, nil, fmt.Errorf("copy messages: %w", err)
+		return copied, nil, err
 	}
-	v.a.announce(dir)
-	return uidValidity, pairs, nil
+	return copied, pairs, nil
 }
 
 // sizeOf is what messages take of a quota.

@@ -31,6 +31,8 @@ type view struct {
 
 	changes int // since the view was packed, see viewcache.go
 
+	sums summaryFile
+
 	seenMu sync.Mutex      // guards what follows
 	seen   map[uint32]seen // by UID, see bond.go
 
@@ -84,7 +86,7 @@ func (v *view) release() error {
 	if !last {
 		return nil
 	}
-	return v.save()
+	return errors.Join(v.save(), v.sums.close())
 }
 
 func (v *view) sub(name string) string { return filepath.Join(v.dir, name) }

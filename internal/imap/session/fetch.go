@@ -283,7 +283,8 @@ func (m *message) open() (err error) {
 	if m.content, err = m.box.Open(m.ctx, m.UID); err != nil {
 		return err
 	}
-	if size := m.content.Size(); m.sum.Summary != nil && m.sum.Size != size {
+	if size := m.content.Size(); m.sum.Summary != nil && (m.sum.Size != size || m.sum.stamp != m.content.Stamp()) {
+		m.sum.stamp = m.content.Stamp()
 		m.sum.Summary, err = new(mimetree.Summarizer).Summarize(m.reader(0, size), size, true)
 	}
 	return err

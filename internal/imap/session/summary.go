@@ -33,6 +33,7 @@ func (s *Session) summaries(tree bool) *summaries {
 // outcome is a message's summary, or why there is none.
 type outcome struct {
 	*mimetree.Summary
+	stamp store.Stamp // of what it was worked out of
 	err   error
 	loose bool // it was worked out, and is not to be kept
 }
@@ -72,13 +73,13 @@ func (z *summaries) read(ctx context.Context, messages []store.Message, found []
 		uids[i] = messages[i].UID
 	}
 	at := 0
-	err := z.box.Summaries(ctx, uids, func(uid uint32, octets []byte) error {
-		for messages[at].UID < uid {
+	err := z.box.Summaries(ctx, uids, func(kept store.Summary) error {
+		for messages[at].UID < kept.UID {
 			at++
 		}
-		s, err := mimetree.ParseSummary(octets, z.tree)
+		s, err := mimetree.ParseSummary(kept.Octets, z.tree)
 		if err == nil && s.Size == messages[at].Size && (s.Root != nil || !z.tree) {
-			found[at].Summary = s
+			found[at].Summary, found[at].stamp = s, kept.Stamp
 		}
 		return nil
 	})
@@ -108,7 +109,7 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 	wg.Wait()
 	for _, i := range missing {
 		if !found[i].loose {
-			z.keep(messages[i].UID, found[i].Summary)
+			z.keep(messages[i].UID, found[i])
 		}
 	}
 	if len(z.fresh) >= freshMessages || z.octets >= freshOctets {
@@ -124,18 +125,19 @@ func (z *summaries) make(ctx context.Context, maker *mimetree.Summarizer, m stor
 		return outcome{err: err, loose: true}
 	}
 	defer f.Close()
+	found.stamp = f.Stamp()
 	whole := z.tree || f.Size() <= wholeSize
 	found.Summary, found.err = maker.Summarize(io.NewSectionReader(f, 0, f.Size()), m.Size, whole)
 	found.loose = found.err != nil || found.Size != m.Size || !f.Unchanged()
 	return found
 }
 
-func (z *summaries) keep(uid uint32, s *mimetree.Summary) {
+func (z *summaries) keep(uid uint32, s outcome) {
 	octets, err := s.AppendBinary(nil)
 	if err != nil {
 		return // too large
 	}
-	z.fresh = append(z.fresh, store.Summary{UID: uid, Octets: octets})
+	z.fresh = append(z.fresh, store.Summary{UID: uid, Stamp: s.stamp, Octets: octets})
 	z.octets += len(octets)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -250,6 +251,46 @@ func (f *FS) WriteFile(name string, content []byte) error {
 	return f.under.WriteFile(name, content)
 }
 
+// Append is lost in a crash, or some of it.
+func (f *FS) Append(name string, content []byte) error {
+	if err := f.step("append", name, len(content)); err != nil {
+		return err
+	}
+	info, err := f.under.Stat(name)
+	if err != nil {
+		return err
+	}
+	size := info.Size
+	if f.shortens("append", len(content)) {
+		if err = f.under.Append(name, content[:len(content)/2]); err == nil {
+			err = io.ErrShortWrite
+		}
+		return err
+	}
+	err = f.under.Append(name, content)
+	if err == nil {
+		f.did(func() error {
+			err := os.Truncate(name, size+int64(len(content)/2))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it was removed for good
+			}
+			return err
+		}, name)
+	}
+	return err
+}
+
+// shortens says whether this write is the one to write half.
+func (f *FS) shortens(what string, n int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	short := f.short && f.hit == "" && f.calls >= f.broken && n > 1
+	if short {
+		f.hit = fmt.Sprintf("call %d: short %s", f.calls, what)
+	}
+	return short
+}
+
 func (f *FS) ReadFile(name string) ([]byte, error) {
 	if err := f.step("read file", name); err != nil {
 		return nil, err
@@ -285,13 +326,7 @@ func (t *temp) Write(p []byte) (int, error) {
 	if err := t.f.step("write", len(p)); err != nil {
 		return 0, err
 	}
-	t.f.mu.Lock()
-	short := t.f.short && t.f.hit == "" && t.f.calls >= t.f.broken && len(p) > 1
-	if short {
-		t.f.hit = fmt.Sprintf("call %d: short write", t.f.calls)
-	}
-	t.f.mu.Unlock()
-	if short {
+	if t.f.shortens("write", len(p)) {
 		n, err := t.t.Write(p[:len(p)/2])
 		if err == nil {
 			err = io.ErrShortWrite

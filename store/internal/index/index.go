@@ -20,10 +20,6 @@ type Index interface {
 	// what it did is durable when Update returns nil; otherwise none of it has
 	// happened.
 	Update(ctx context.Context, f func(Tx) error) error
-	// UpdateSoon is Update, but what f did need not be durable yet: a crash can
-	// undo it, all of it or nothing, until the next Update. It is for what can be
-	// worked out again.
-	UpdateSoon(ctx context.Context, f func(Tx) error) error
 	Close() error
 }
 
@@ -57,18 +53,6 @@ type Tx interface {
 	// TrimLog drops the oldest entries of the log so that about keep stay, and
 	// returns the highest ModSeq that was dropped.
 	TrimLog(id int64, keep int64) (floor uint64, err error)
-
-	// Summaries calls f for what PutSummaries has kept of the messages with UIDs
-	// from low to high, by UID. f must not keep the octets.
-	Summaries(id int64, low, high uint32, f func(uid uint32, summary []byte) error) error
-	// PutSummaries keeps summaries of messages, in place of earlier ones. They go
-	// with their messages; for a UID without a message none is kept. One without
-	// octets only takes the earlier one away.
-	PutSummaries(id int64, summaries []Summary) error
-	// CopySummaries keeps summaries of messages in one mailbox as those of their
-	// copies in another, or in the same, which the transaction has put or will put.
-	// Where there is none, none is kept.
-	CopySummaries(from, to int64, copies []CopiedUID) error
 
 	// NextUIDValidity returns a number above every one it has returned before,
 	// and at least low.
@@ -109,13 +93,3 @@ type Message struct {
 	Date     int64  // internal date, seconds since 1970
 	Keywords string // sorted, separated by one space
 }
-
-// Summary is what a reader has worked out of a message's octets and does not want to
-// work out again. The index knows nothing of its form.
-type Summary struct {
-	UID    uint32
-	Octets []byte
-}
-
-// CopiedUID is a message and a copy of it.
-type CopiedUID struct{ From, To uint32 }

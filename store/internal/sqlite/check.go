@@ -52,7 +52,6 @@ func (d *DB) integrity(ctx context.Context) (problems []string, err error) {
 		"SELECT " + columns + " FROM mailbox LIMIT 1",
 		"SELECT mailbox, uid, modseq, name, new, size, date, keywords FROM message LIMIT 1",
 		"SELECT mailbox, modseq, uid FROM expunged LIMIT 1",
-		"SELECT mailbox, uid, octets FROM summary LIMIT 1",
 		"SELECT uidvalidity FROM counter LIMIT 1",
 	} {
 		s, err := d.db.PrepareContext(ctx, query)
@@ -70,12 +69,10 @@ func (d *DB) integrity(ctx context.Context) (problems []string, err error) {
 	return problems, nil
 }
 
-// orphans are conditions for rows that nothing leads to, by table. Messages come
-// before what hangs on them.
+// orphans are conditions for rows that nothing leads to, by table.
 var orphans = [...]struct{ table, where string }{
 	{"message", "mailbox NOT IN (SELECT id FROM mailbox)"},
 	{"expunged", "mailbox NOT IN (SELECT id FROM mailbox)"},
-	{"summary", "NOT EXISTS (SELECT 1 FROM message WHERE message.mailbox = summary.mailbox AND message.uid = summary.uid)"},
 }
 
 func (d *DB) Orphans(ctx context.Context, remove bool) (n int64, err error) {

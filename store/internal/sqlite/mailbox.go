@@ -80,7 +80,6 @@ func (t tx) DeleteMailbox(id int64) error {
 	for _, statement := range []string{
 		"DELETE FROM message WHERE mailbox = ?",
 		"DELETE FROM expunged WHERE mailbox = ?",
-		"DELETE FROM summary WHERE mailbox = ?",
 		"DELETE FROM mailbox WHERE id = ?",
 	} {
 		if _, err := t.Exec(statement, id); err != nil {

@@ -103,16 +103,8 @@ func (t tx) Expunge(id int64, uids []uint32, modseq uint64) error {
 		return err
 	}
 	defer note.Close()
-	summary, err := t.Prepare("DELETE FROM summary WHERE mailbox = ? AND uid = ?")
-	if err != nil {
-		return err
-	}
-	defer summary.Close()
 	for _, uid := range uids {
 		if _, err := forget.Exec(id, uid); err != nil {
-			return err
-		}
-		if _, err := summary.Exec(id, uid); err != nil {
 			return err
 		}
 		if _, err := note.Exec(id, int64(modseq), uid); err != nil {
@@ -152,58 +144,6 @@ func (t tx) TrimLog(id int64, keep int64) (floor uint64, err error) {
 	}
 	_, err = t.Exec("DELETE FROM expunged WHERE mailbox = ? AND modseq <= ?", id, last)
 	return uint64(last), err
-}
-
-func (t tx) Summaries(id int64, low, high uint32, f func(uint32, []byte) error) error {
-	rows, err := t.Query("SELECT uid, octets FROM summary WHERE mailbox = ? AND uid BETWEEN ? AND ? ORDER BY uid", id, low, high)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var uid uint32
-		var octets sql.RawBytes
-		if err := scan(rows, &uid, &octets); err != nil {
-			return err
-		}
-		if err := f(uid, octets); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-func (t tx) PutSummaries(id int64, summaries []index.Summary) error {
-	s, err := t.Prepare("INSERT OR REPLACE INTO summary (mailbox, uid, octets) SELECT mailbox, uid, ? FROM message WHERE mailbox = ? AND uid = ?")
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for _, m := range summaries {
-		if len(m.Octets) == 0 {
-			_, err = t.Exec("DELETE FROM summary WHERE mailbox = ? AND uid = ?", id, m.UID)
-		} else {
-			_, err = s.Exec(m.Octets, id, m.UID)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t tx) CopySummaries(from, to int64, copies []index.CopiedUID) error {
-	s, err := t.Prepare("INSERT OR REPLACE INTO summary (mailbox, uid, octets) SELECT ?, ?, octets FROM summary WHERE mailbox = ? AND uid = ?")
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for _, c := range copies {
-		if _, err := s.Exec(to, c.To, from, c.From); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (t tx) NextUIDValidity(low uint32) (next uint32, err error) {

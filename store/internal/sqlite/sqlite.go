@@ -4,7 +4,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -67,6 +66,8 @@ CREATE TABLE summary (
 	octets  BLOB NOT NULL,
 	PRIMARY KEY (mailbox, uid)
 ) STRICT, WITHOUT ROWID;
+`, `
+DROP TABLE summary;
 `}
 
 const version = len(layouts)
@@ -217,34 +218,6 @@ func (d *DB) View(ctx context.Context, f func(index.Tx) error) error {
 
 func (d *DB) Update(ctx context.Context, f func(index.Tx) error) error {
 	return ended(ctx, d.transact(ctx, func(t *sql.Tx) error { return f(tx{t}) }))
-}
-
-func (d *DB) UpdateSoon(ctx context.Context, f func(index.Tx) error) error {
-	return ended(ctx, d.transactSoon(ctx, func(t *sql.Tx) error { return f(tx{t}) }))
-}
-
-// transactSoon commits without a flush of the log, which the next commit makes up for.
-func (d *DB) transactSoon(ctx context.Context, f func(*sql.Tx) error) (err error) {
-	if err := d.lock.acquire(ctx); err != nil {
-		return err
-	}
-	defer d.lock.release()
-	c, err := d.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if _, err := c.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
-		return err
-	}
-	defer func() {
-		// A connection that would go on like this must not be used again.
-		if _, rerr := c.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); rerr != nil {
-			_ = c.Raw(func(any) error { return driver.ErrBadConn })
-			err = errors.Join(err, rerr)
-		}
-	}()
-	return transactOn(ctx, c, f)
 }
 
 // ended tells a context that has ended, which makes all kinds of errors, from the

@@ -248,6 +248,15 @@ func (o OS) WriteFile(name string, content []byte) error {
 	return o.SyncDir(dir)
 }
 
+func (OS) Append(name string, content []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
+}
+
 func (OS) ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

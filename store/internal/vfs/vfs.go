@@ -35,6 +35,9 @@ type FS interface {
 	Names(dir string) ([]string, error)
 	// WriteFile writes a small file durably, in place of one of that name.
 	WriteFile(name string, content []byte) error
+	// Append adds to a file that is there, with one call of the system. What it has
+	// added is not durable, and an error can leave some of it.
+	Append(name string, content []byte) error
 	// ReadFile reads a small file.
 	ReadFile(name string) ([]byte, error)
 	// SyncDir makes the names in a directory durable.

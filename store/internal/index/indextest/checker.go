@@ -1,6 +1,7 @@
 package indextest
 
 import (
+	"errors"
 	"testing"
 
 	"rtls/store/internal/index"
@@ -13,7 +14,11 @@ func testChecker(t *testing.T, o Opener) {
 	if !ok {
 		t.Skip("the engine does not look for damage")
 	}
-	m, other := withSummaries(t, ix)
+	m, other := put(t, ix, mailbox(1)), put(t, ix, mailbox(2))
+	update(t, ix, func(tx index.Tx) error {
+		list := []index.Message{{UID: 1, ModSeq: 1}, {UID: 2, ModSeq: 1}}
+		return errors.Join(tx.Put(m.ID, list), tx.Put(other.ID, list))
+	})
 	update(t, ix, func(tx index.Tx) error { return tx.Expunge(m.ID, []uint32{1, 2}, 2) })
 	update(t, ix, func(tx index.Tx) error { return tx.DeleteMailbox(other.ID) })
 	if err := engine.Damage(t.Context(), func(problem string) error { t.Error(problem); return nil }); err != nil {
@@ -23,8 +28,5 @@ func testChecker(t *testing.T, o Opener) {
 		if n, err := engine.Orphans(t.Context(), remove); n != 0 || err != nil {
 			t.Errorf("%d orphans, %v", n, err)
 		}
-	}
-	if got := summaries(t, ix, m.ID, 0, 1<<32-1); len(got) != 1 {
-		t.Errorf("summaries after it: %q", got)
 	}
 }
