@@ -106,6 +106,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 		TLS:         certs.Config(),
 		Auth:        gate,
 		OpenAccount: accounts.open,
+		Compress:    f.IMAPD.Compress,
 		Logger:      logger,
 	}, certs, nil
 }

@@ -15,6 +15,7 @@ type IMAPD struct {
 	Key        string   `toml:"key"`
 	State      string   `toml:"state"`      // directory of what survives a restart; default: see StateDir
 	Mechanisms []string `toml:"mechanisms"` // of SASL; default: those that are good for all users
+	Compress   bool     `toml:"compress"`   // offer COMPRESS=DEFLATE
 	Domains    []Domain `toml:"domain"`     // certificates for other names; default: the one above is for all
 }
 

@@ -41,6 +41,7 @@ func TestConformanceI(t *testing.T) {
 		{"I17_reload_of_all_domains", i17Domains},
 		{"I18_expired_certificate", i18},
 		{"I19_cut_off_inside_append", i19},
+		{"I22_compression_is_off", i22},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.test(t, p) })
 	}

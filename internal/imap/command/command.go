@@ -51,6 +51,9 @@ type Authenticate struct {
 	Initial   *string
 }
 
+// Compress is COMPRESS (RFC 4978); the mechanism is in upper case.
+type Compress struct{ Mechanism string }
+
 // Enable is ENABLE (RFC 5161); the names are in upper case.
 type Enable struct{ Capabilities []string }
 
@@ -240,6 +243,8 @@ func find(name string) (entry, bool) {
 		e.parse = bare(Idle{})
 	case "UNAUTHENTICATE":
 		e.parse = bare(Unauthenticate{})
+	case "COMPRESS":
+		e.parse = parseCompress
 
 	default:
 		e.states = Selected
@@ -322,6 +327,14 @@ func parseAuthenticate(_ *Parser, l *wire.Lexer) (Command, error) {
 		c.Initial = &initial
 	}
 	return c, nil
+}
+
+func parseCompress(_ *Parser, l *wire.Lexer) (Command, error) {
+	if err := l.SP(); err != nil {
+		return nil, err
+	}
+	mechanism, err := l.Atom()
+	return Compress{strings.ToUpper(mechanism)}, err
 }
 
 func parseEnable(_ *Parser, l *wire.Lexer) (Command, error) {

@@ -74,7 +74,7 @@ func (c *clearClient) secure() *client {
 	if err := conn.Handshake(); err != nil {
 		c.t.Fatal(err)
 	}
-	return &client{c.t, conn, bufio.NewReader(conn)}
+	return &client{c.t, conn, bufio.NewReader(conn), conn}
 }
 
 func TestStartTLS(t *testing.T) {

@@ -207,6 +207,7 @@ type client struct {
 	t    testing.TB
 	conn *tls.Conn
 	r    *bufio.Reader
+	w    io.Writer
 }
 
 // offered is what passwords offers.
@@ -234,7 +235,7 @@ func (s *site) dialRaw(config *tls.Config) *client {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	return &client{s.t, conn, bufio.NewReader(conn)}
+	return &client{s.t, conn, bufio.NewReader(conn), conn}
 }
 
 // login returns a client that has logged in, and selected a mailbox unless that
@@ -251,7 +252,7 @@ func (s *site) login(mailbox string) *client {
 
 func (c *client) send(s string) {
 	c.t.Helper()
-	if _, err := io.WriteString(c.conn, s); err != nil {
+	if _, err := io.WriteString(c.w, s); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -287,6 +288,17 @@ func (c *client) closed() {
 	_ = c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if rest, err := io.ReadAll(c.r); err != nil || len(rest) > 0 {
 		c.t.Fatalf("got %q, %v in place of the end", rest, err)
+	}
+}
+
+// text sends a command and returns the tagged reply without the tag.
+func (c *client) text(cmd string) string {
+	c.t.Helper()
+	c.send("text " + cmd + "\r\n")
+	for {
+		if rest, ok := strings.CutPrefix(c.line(), "text "); ok {
+			return rest
+		}
 	}
 }
 

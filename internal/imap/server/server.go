@@ -43,6 +43,7 @@ type Server struct {
 	StartTLS []net.Listener
 
 	AppendLimit int64 // octets of a message, 100 MiB
+	Compress    bool  // offer COMPRESS=DEFLATE
 	MaxConns    int   // at once, 2000
 	MaxBefore   int   // of these before login, 500
 	MaxPerAddr  int   // of these from one address, 50; after login there may be a whole office behind one

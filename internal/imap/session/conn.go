@@ -20,7 +20,7 @@ func (r source) Read(p []byte) (int, error) {
 	if err := s.setReadDeadline(); err != nil {
 		return 0, err
 	}
-	return s.conn.Read(p)
+	return s.from.Read(p)
 }
 
 func (s *Session) setReadDeadline() error {
@@ -56,7 +56,7 @@ func (w sink) Write(p []byte) (n int, err error) {
 			return n, err
 		}
 		var m int
-		m, err = w.s.conn.Write(p[:min(piece, len(p))])
+		m, err = w.s.to.Write(p[:min(piece, len(p))])
 		n, p = n+m, p[m:]
 	}
 	return n, err

@@ -26,7 +26,11 @@ const (
 
 func (s *Session) capabilities() string {
 	if s.account != nil {
-		return capabilitiesAfter + strconv.FormatInt(s.cfg.AppendLimit, 10)
+		more := ""
+		if s.cfg.Compress {
+			more = " COMPRESS=DEFLATE"
+		}
+		return capabilitiesAfter + strconv.FormatInt(s.cfg.AppendLimit, 10) + more
 	}
 	var b strings.Builder
 	b.WriteString("IMAP4rev1 IMAP4rev2")

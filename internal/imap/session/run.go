@@ -38,7 +38,13 @@ func (s *Session) next(ctx context.Context) error {
 	if err := s.reply(ctx, tag, reply); err != nil {
 		return err
 	}
-	return s.w.Flush()
+	if err := s.w.Flush(); err != nil {
+		return err
+	}
+	if _, ok := cmd.(command.Compress); ok && reply == nil {
+		s.compressFromHere()
+	}
+	return nil
 }
 
 func (s *Session) countCommand() error {
@@ -189,6 +195,8 @@ func (s *Session) runAfter(ctx context.Context, tag string, cmd command.Command)
 	switch c := cmd.(type) {
 	case command.Enable:
 		return s.enable(c)
+	case command.Compress:
+		return s.compress(c)
 	case command.Unauthenticate:
 		return s.unauthenticate()
 	case command.Select:

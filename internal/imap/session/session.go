@@ -15,9 +15,9 @@ package session
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -55,12 +55,11 @@ type Config struct {
 	Backend  Backend
 	Logger   *slog.Logger // with the attributes that name the connection
 
-	// TLS secures the connection. What it exports binds a login to it (RFC 9266).
-	TLS *tls.ConnectionState
 	// NoGreeting says that the client was greeted before STARTTLS.
 	NoGreeting bool
 
 	AppendLimit int64 // octets of a message
+	Compress    bool  // offer COMPRESS=DEFLATE
 	MaxFailures int   // failed logins, after which the connection ends
 
 	LoginTimeout time.Duration // from the greeting to a successful login
@@ -90,6 +89,8 @@ func (c *Config) limitsAfter() wire.Limits {
 type Session struct {
 	cfg    *Config
 	conn   net.Conn
+	from   io.Reader // what the client sends, and
+	to     io.Writer // what it is sent: conn, or compressed on conn
 	lex    *wire.Lexer
 	w      *wire.Writer
 	parser command.Parser
@@ -105,10 +106,11 @@ type Session struct {
 	bad        int // commands in a row
 	commands   int
 
-	greeted   time.Time
-	inCommand bool   // a command is being read or run: the client has to go on with it
-	sep       string // before the next item of a FETCH response
-	idling    bool   // the writer belongs to another goroutine
+	greeted    time.Time
+	inCommand  bool   // a command is being read or run: the client has to go on with it
+	sep        string // before the next item of a FETCH response
+	idling     bool   // the writer belongs to another goroutine
+	compressed bool   // what is sent and received
 
 	tag        string    // of the command that is being run
 	working    *progress // of that command, nil unless it can take long
@@ -131,7 +133,7 @@ type enabled struct {
 // New prepares a session on a connection that is secure already. The caller
 // closes the connection after Run.
 func New(cfg *Config, conn net.Conn) *Session {
-	s := &Session{cfg: cfg, conn: conn, log: cfg.Logger, mechanisms: cfg.Backend.Mechanisms()}
+	s := &Session{cfg: cfg, conn: conn, from: conn, to: conn, log: cfg.Logger, mechanisms: cfg.Backend.Mechanisms()}
 	s.w = wire.NewWriter(sink{s})
 	s.lex = wire.NewLexer(source{s}, limitsBefore, func() error {
 		s.w.Line("+ go ahead")
