@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"log/syslog"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/lda"
+	"rtls/internal/maillog"
 )
 
 // deliverOne delivers the message on standard input. What it writes to standard
@@ -237,30 +237,12 @@ func readMessage(ctx context.Context, in io.Reader) io.Reader {
 // failure.
 func deliveryLog(o *options, env cli.Env) (logger *slog.Logger, closeLog func()) {
 	var handlers []slog.Handler
-	closeLog = func() {}
-	if w := dialSyslog("/dev/log", "/var/run/syslog"); w != nil {
-		closeLog = func() { w.Close() }
-		handlers = append(handlers, slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	l := maillog.Open(name, maillog.Sockets)
+	if l != nil {
+		handlers = append(handlers, l)
 	}
 	if o.verbose {
-		handlers = append(handlers, slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+		handlers = append(handlers, maillog.Text(env.Stderr))
 	}
-	return slog.New(slog.NewMultiHandler(handlers...)), closeLog
-}
-
-func withoutTime(groups []string, a slog.Attr) slog.Attr {
-	if a.Key == slog.TimeKey && len(groups) == 0 {
-		return slog.Attr{}
-	}
-	return a
-}
-
-// dialSyslog returns nil where there is no system log.
-func dialSyslog(paths ...string) *syslog.Writer {
-	for _, path := range paths {
-		if w, err := syslog.Dial("unixgram", path, syslog.LOG_MAIL|syslog.LOG_INFO, name); err == nil {
-			return w
-		}
-	}
-	return nil
+	return slog.New(slog.NewMultiHandler(handlers...)), l.Close
 }

@@ -201,11 +201,12 @@ func (t *stdioSession) Data(r io.Reader) error {
 	defer cancel()
 	c := t.composing(t.to)
 	m, err := c.readFrom(r)
-	if err == nil {
-		defer m.Close()
-		err = c.dispatch(ctx, m)
+	if err != nil {
+		c.settings.log.refused(nil, err)
+		return reply(err)
 	}
-	return reply(err)
+	defer m.Close()
+	return reply(c.dispatch(ctx, m))
 }
 
 // composing is what the command line says, with the envelope of this transaction.

@@ -45,6 +45,7 @@ type options struct {
 	config, account, host, tls string
 	port                       int
 	verbose                    bool
+	tag                        string // -L
 
 	front
 	inspect
@@ -116,6 +117,7 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	fs.IntVar(&o.port, "port", 0, "")
 	fs.StringVar(&o.tls, "tls", "", "")
 	fs.StringVar(&o.config, "config", "", "")
+	fs.StringVar(&o.tag, "log-tag", "", "")
 	fs.BoolVar(&o.verbose, "verbose", false, "")
 	sendmailMode := fs.String("mode", "m", "")
 	queue := fs.String("queue", "", "")

@@ -98,6 +98,7 @@ func (c *composing) choose(f compose.Facts) (compose.Choice, error) {
 			return compose.Choice{}, err
 		}
 		s = *other
+		s.log = c.settings.log
 	}
 	if wish != nil {
 		s.wish = *wish

@@ -44,12 +44,15 @@ func chooseDelivery(sets []string) delivery {
 }
 
 // spoolPath is the directory that the configuration names, or empty.
-func spoolPath(env cli.Env, file *config.File) string {
-	path := file.Send.Spool
+func spoolPath(env cli.Env, file *config.File) string { return inHome(env, file.Send.Spool) }
+
+// inHome is a path that the configuration names. It is empty where it is below a home
+// that a caller, such as a daemon, has not got.
+func inHome(env cli.Env, path string) string {
 	if below, ok := strings.CutPrefix(path, "~/"); ok {
 		home := env.Getenv("HOME")
 		if !filepath.IsAbs(home) {
-			return "" // a daemon's, who has no queue of this kind
+			return ""
 		}
 		return filepath.Join(home, below)
 	}
@@ -109,12 +112,12 @@ func queuesFirst(o *options, s *settings) bool {
 }
 
 // keep puts a message into the queue, and starts to send it if that was asked for.
-func (q *queue) keep(m *compose.Message) error {
-	id, err := q.add(m, nil)
+func (q *queue) keep(m *compose.Message) (id string, err error) {
+	id, err = q.add(m, nil)
 	if err == nil && q.o.delivery == deliverBehind && q.spool.Owned() {
 		q.behind("-qI" + id)
 	}
-	return err
+	return id, err
 }
 
 func (q *queue) add(m *compose.Message, why *spool.Failure) (string, error) {
@@ -141,26 +144,27 @@ func (q *queue) add(m *compose.Message, why *spool.Failure) (string, error) {
 }
 
 // settle ends the sending of a message whose caller waits: what may succeed later is
-// kept. Who was interrupted wants it to end, and still has the message.
-func (q *queue) settle(ctx context.Context, m *compose.Message, err error) error {
+// kept, and then the error says why. Who was interrupted wants it to end, and still has
+// the message.
+func (q *queue) settle(ctx context.Context, m *compose.Message, err error) (id string, _ error) {
 	if err == nil {
 		if q.spool.Due() {
 			q.behind("-q") // the server is there, so the others may go too
 		}
-		return nil
+		return "", nil
 	}
 	if cli.ExitCode(err) != cli.TempFail || errors.Is(ctx.Err(), context.Canceled) {
-		return err
+		return "", err
 	}
 	why := failure(err)
 	id, addErr := q.add(m, why)
 	if addErr != nil {
-		return cli.Errorf(cli.TempFail, "%w", errors.Join(err, addErr))
+		return "", cli.Errorf(cli.TempFail, "%w", errors.Join(err, addErr))
 	}
 	if why.InDoubt {
 		fmt.Fprintf(q.env.Stderr, "%s: %s\n%s: kept in the queue as %s; it may arrive twice\n", name, cli.Printable(err.Error()), name, id)
 	}
-	return nil
+	return id, err
 }
 
 // failure tells the queue what an error of sending means.

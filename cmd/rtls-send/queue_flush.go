@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rtls/internal/cli"
+	"rtls/internal/config"
 	"rtls/internal/dsn"
 	"rtls/internal/spool"
 	"rtls/internal/submit"
@@ -108,27 +109,28 @@ var errNoQueue = errors.New("there is no queue")
 
 // openSpool opens the configured spool, for what needs nothing else of the
 // configuration.
-func openSpool(env cli.Env, o *options) (*spool.Spool, bool, error) {
+func openSpool(env cli.Env, o *options) (*spool.Spool, config.Send, error) {
+	var none config.Send
 	file, _, err := loadConfig(env, o)
 	if err != nil {
-		return nil, false, cli.Errorf(cli.Config, "%w", err)
+		return nil, none, cli.Errorf(cli.Config, "%w", err)
 	}
 	path := spoolPath(env, file)
 	if path == "" {
-		return nil, false, errNoQueue
+		return nil, none, errNoQueue
 	}
 	sp, err := spool.Open(path, false, spool.Config{})
 	if errors.Is(err, spool.ErrNone) {
-		return nil, false, errNoQueue
+		return nil, none, errNoQueue
 	}
 	if err != nil {
-		return nil, false, spoolError(err)
+		return nil, none, spoolError(err)
 	}
-	return sp, file.Send.InDoubt == "hold", nil
+	return sp, file.Send, nil
 }
 
 func flushOnce(ctx context.Context, env cli.Env, o *options, choose func(*spool.Record) bool) (spool.Result, error) {
-	sp, hold, err := openSpool(env, o)
+	sp, send, err := openSpool(env, o)
 	if err != nil {
 		return spool.Result{}, err
 	}
@@ -136,11 +138,13 @@ func flushOnce(ctx context.Context, env cli.Env, o *options, choose func(*spool.
 	if o.verbose || o.flush.every > 0 {
 		level = slog.LevelInfo
 	}
+	l := newSendLog(env, o, send)
+	defer l.Close()
 	t := &transport{env: env, o: o, lines: make(map[spool.Route]*line)}
 	defer t.close()
 	f := &spool.Flusher{
-		Spool: sp, Transport: t, Report: t.report, Hold: hold, Select: choose,
-		Log: slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level})),
+		Spool: sp, Transport: t, Report: t.report, Hold: send.InDoubt == "hold", Select: choose,
+		Log: slog.New(slog.NewMultiHandler(l.logger().Handler(), slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level}))),
 	}
 	return f.Flush(ctx)
 }
@@ -236,7 +240,7 @@ func (t *transport) Send(ctx context.Context, m *spool.Message) error {
 	if l.err != nil {
 		return &spool.Failure{Err: l.err, Route: true}
 	}
-	_, err := l.session.Send(ctx, &submit.Mail{
+	receipt, err := l.session.Send(ctx, &submit.Mail{
 		From:      m.From,
 		To:        m.To,
 		Wish:      m.Wish,
@@ -251,5 +255,6 @@ func (t *transport) Send(ctx context.Context, m *spool.Message) error {
 	if err != nil {
 		return failure(err)
 	}
+	m.About = append([]any{"account", m.Route.Account, "size", m.Size, "msgid", m.MessageID}, received(receipt)...)
 	return nil
 }

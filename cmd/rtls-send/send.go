@@ -73,6 +73,7 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
+	defer s.log.Close()
 	if o.mode == modeCheckConfig {
 		return say(env.Stdout, s.describe())
 	}
@@ -111,54 +112,81 @@ func send(ctx context.Context, env cli.Env, o *options, s *settings) error {
 	c := &composing{env: env, o: o, settings: s}
 	m, err := c.read(ctx)
 	if err != nil {
+		if !o.pretend {
+			s.log.refused(nil, err)
+		}
 		return err
 	}
 	defer m.Close()
 	return c.dispatch(ctx, m)
 }
 
-// dispatch sends the message, or keeps it.
+// dispatch sends the message, or keeps it, and logs which.
 func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
-	env, o, s := c.env, c.o, c.settings
-	if o.debug {
-		for line := range strings.Lines(c.plan()) {
-			fmt.Fprintf(env.Stderr, "%s: %s", name, line)
-		}
-	}
-	if o.pretend {
+	if c.o.pretend {
+		c.debugPlan()
 		return c.pretend(m)
 	}
+	receipt, id, err := c.sendOrKeep(ctx, m)
+	log, about := c.settings.log, c.about(m)
+	switch {
+	case receipt != nil:
+		log.sent(about, receipt)
+	case id != "":
+		log.queued(about, id, err)
+		return nil
+	case err != nil:
+		log.refused(about, err)
+	}
+	return err
+}
+
+// debugPlan says what is going to be done.
+func (c *composing) debugPlan() {
+	if c.o.debug {
+		for line := range strings.Lines(c.plan()) {
+			fmt.Fprintf(c.env.Stderr, "%s: %s", name, line)
+		}
+	}
+}
+
+// sendOrKeep ends with a receipt, with the message's identifier in the queue and what
+// kept it from being sent now, or with an error.
+func (c *composing) sendOrKeep(ctx context.Context, m *compose.Message) (receipt *submit.Receipt, id string, err error) {
+	env, o, s := c.env, c.o, c.settings
+	c.debugPlan()
 	if s.wish == requiretls.Yes && o.dsn.Return == "FULL" {
 		fmt.Fprintf(env.Stderr, "%s: -R full is not possible with REQUIRETLS; asking for headers only (RFC 8689, section 5)\n", name)
 	}
 	warnUnencrypted(env, s, m)
 	q, err := openQueue(env, o, s)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	if q != nil && q.first() {
-		return q.keep(m)
+		id, err = q.keep(m)
+		return nil, id, err
 	}
 	if s.targets == nil {
 		if err := s.connect(env); err != nil {
-			return cli.Errorf(cli.Config, "%w", err)
+			return nil, "", cli.Errorf(cli.Config, "%w", err)
 		}
 	}
-	err = c.submitNow(ctx, m)
+	receipt, err = c.submitNow(ctx, m)
 	if q != nil {
-		return q.settle(ctx, m, err)
+		id, err = q.settle(ctx, m, err)
 	}
-	return err
+	return receipt, id, err
 }
 
 // submitNow sends the message while the caller waits.
-func (c *composing) submitNow(ctx context.Context, m *compose.Message) error {
+func (c *composing) submitNow(ctx context.Context, m *compose.Message) (*submit.Receipt, error) {
 	env, o, s := c.env, c.o, c.settings
 	var proof *receiptFile
 	if o.receipt != "" {
 		var err error
 		if proof, err = newReceiptFile(o.receipt); err != nil {
-			return err
+			return nil, err
 		}
 		defer proof.drop()
 	}
@@ -176,7 +204,7 @@ func (c *composing) submitNow(ctx context.Context, m *compose.Message) error {
 	}
 	receipt, err := c.deliver(ctx, mail, submitOptions(env, o, s))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if proof != nil {
 		proof.write(env, mail, receipt)
@@ -184,7 +212,7 @@ func (c *composing) submitNow(ctx context.Context, m *compose.Message) error {
 	if o.verbose {
 		fmt.Fprintf(env.Stderr, "%s: accepted by %s over %s, requiretls=%s\n", name, receipt.Target, tls.VersionName(receipt.TLSVersion), s.wish)
 	}
-	return nil
+	return receipt, nil
 }
 
 // describe is the answer to --check-config.

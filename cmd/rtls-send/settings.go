@@ -33,6 +33,7 @@ type settings struct {
 	spool           string // directory of the queue; empty: none
 	inDoubt         string // "hold" or not
 	front           config.Front
+	log             *sendLog
 }
 
 func loadSettings(env cli.Env, o *options) (*settings, error) {
@@ -50,7 +51,7 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 		}
 		account = &config.Account{}
 	}
-	s := &settings{account: *account, user: loginName(env), spool: spoolPath(env, file), inDoubt: file.Send.InDoubt, front: file.Send.Front}
+	s := &settings{account: *account, user: loginName(env), spool: spoolPath(env, file), inDoubt: file.Send.InDoubt, front: file.Send.Front, log: newSendLog(env, o, file.Send)}
 	if err := s.override(o); err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ var letters = map[byte]letter{
 	'c': {none, ""},
 	'x': {none, ""},
 	'h': {required, ""},
-	'L': {required, ""},
+	'L': {required, "log-tag"},
 	'A': {required, ""},
 	'M': {required, ""},
 	'T': {required, ""},

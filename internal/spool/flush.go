@@ -21,6 +21,7 @@ type Transport interface {
 type Message struct {
 	Record
 	Content io.WriterTo
+	About   []any // for the Transport to set: what the log is to say of it once it is sent
 }
 
 // Failed is a message that is given up.
@@ -164,7 +165,7 @@ func (p *pass) handle(ctx context.Context, e *entry) error {
 	selected := p.Select != nil && p.Select(e.record)
 	switch {
 	case st.Sent:
-		return p.sent(e)
+		return p.sent(e, nil)
 	case st.Failed && !st.due(p.s.now()): // it waits to be reported
 		p.Waiting++
 		return nil
@@ -250,10 +251,11 @@ func (p *pass) attempt(ctx context.Context, e *entry, st *State) error {
 	}
 	text := &content{e: e, before: mark}
 	sendCtx, done := patient(ctx)
-	err := p.Transport.Send(sendCtx, &Message{*e.record, text})
+	m := &Message{Record: *e.record, Content: text}
+	err := p.Transport.Send(sendCtx, m)
 	done()
 	if err == nil {
-		return p.sent(e)
+		return p.sent(e, m.About)
 	}
 	if d, ok := errors.AsType[*Damage](text.err); ok {
 		return d
@@ -289,13 +291,13 @@ func patient(ctx context.Context) (context.Context, func()) {
 }
 
 // sent forgets a message that a server has taken: Q5 to Q6.
-func (p *pass) sent(e *entry) error {
+func (p *pass) sent(e *entry, about []any) error {
 	p.Sent++
 	if err := e.remove(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		st := &State{Sent: true, Last: p.s.now()}
 		return errors.Join(fmt.Errorf("it was sent and cannot be removed: %w", err), p.s.writeState(e.id, st))
 	}
-	p.Log.Info("sent", "id", e.id, "from", e.record.From, "rcpt", e.record.To, "requiretls", e.record.Wish.String())
+	p.Log.Info("sent", append([]any{"id", e.id, "from", e.record.From, "rcpt", e.record.To, "requiretls", e.record.Wish.String()}, about...)...)
 	_ = p.s.removeState(e.id) // the sweep will
 	return nil
 }

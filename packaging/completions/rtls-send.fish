@@ -36,6 +36,7 @@ complete -c rtls-send -l configure -x -d 'find servers for an address'
 complete -c rtls-send -l import-msmtprc -r -F -d 'print a configuration made of one of msmtp'
 complete -c rtls-send -l receipt -r -F -d 'write a receipt'
 complete -c rtls-send -s X -l transcript -r -F -d 'append the dialogue'
+complete -c rtls-send -s L -l log-tag -x -d 'mark lines in the system log'
 complete -c rtls-send -s v -l verbose -d 'show the dialogue'
 complete -c rtls-send -l debug -d 'show the decisions as well'
 complete -c rtls-send -l version

@@ -1,40 +1,9 @@
 package main
 
 import (
-	"log/slog"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
-
-func TestSyslog(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "log")
-	if w := dialSyslog(path); w != nil {
-		t.Fatal("a log where there is none")
-	}
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	w := dialSyslog(filepath.Join(t.TempDir(), "missing"), path)
-	if w == nil {
-		t.Fatal("no log")
-	}
-	defer w.Close()
-	slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{ReplaceAttr: withoutTime})).Info("delivered", "rcpt", "alice")
-	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 1000)
-	n, err := conn.Read(buf)
-	// 22 is mail.info.
-	if got := string(buf[:n]); err != nil || !strings.HasPrefix(got, "<22>") || !strings.HasSuffix(got, ": level=INFO msg=delivered rcpt=alice\n") {
-		t.Errorf("%q, %v", got, err)
-	}
-}
 
 // What is in a unit file or master.cf becomes what we think it does.
 func TestParseArgs(t *testing.T) {
