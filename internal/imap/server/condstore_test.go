@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -214,6 +215,47 @@ func TestQResyncVanishedAsNews(t *testing.T) {
 		C: c FETCH 2 UID
 		S: * 2 FETCH (UID 5)
 		S: c OK FETCH completed
+	`)
+}
+
+// A client that cannot be told yet what is gone must not take a mod-sequence behind
+// that for its highest (RFC 7162 section 6).
+func TestQResyncHoldsBack(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(5)
+	c := s.login("")
+	c.do("ENABLE QRESYNC")
+	validity, highest := c.state("INBOX")
+	other := s.login("INBOX")
+	other.do(`STORE 1 +FLAGS.SILENT (\Deleted)`)
+	other.do("EXPUNGE")
+	c.script(`
+		C: A150 STORE 2 +FLAGS.SILENT (\Seen)
+		S: * 2 FETCH (UID 2 MODSEQ (<*>))
+		S: * OK [HIGHESTMODSEQ ` + highest + `] highestmodseq
+		S: A150 OK STORE completed
+		C: A151 FETCH 3 (MODSEQ)
+		S: * 3 FETCH (MODSEQ (<*>))
+		S: * OK [HIGHESTMODSEQ ` + highest + `] highestmodseq
+		S: A151 OK FETCH completed
+		C: A152 FETCH 3 (UID)
+		S: * 3 FETCH (UID 3)
+		S: A152 OK FETCH completed
+	`)
+	// What the connection loses here is told on the next one.
+	again := s.login("")
+	again.do("ENABLE QRESYNC")
+	if lines := again.do("SELECT INBOX (QRESYNC (" + validity + " " + highest + "))"); !slices.Contains(lines, "* VANISHED (EARLIER) 1") {
+		t.Errorf("%q", lines)
+	}
+	c.script(`
+		C: A153 NOOP
+		S: * VANISHED 1
+		S: * OK [HIGHESTMODSEQ <*>] highestmodseq
+		S: A153 OK NOOP completed
+		C: A154 STORE 1 +FLAGS.SILENT (\Seen \Flagged)
+		S: * 1 FETCH (UID 2 MODSEQ (<*>))
+		S: A154 OK STORE completed
 	`)
 }
 

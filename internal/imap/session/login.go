@@ -205,7 +205,7 @@ func (s *Session) enableCondStore() {
 	}
 	s.enabled.condStore = true
 	if s.sel != nil {
-		s.w.Status("*", "OK", "HIGHESTMODSEQ "+strconv.FormatUint(s.sel.view.snap.HighestModSeq(), 10), "highest")
+		s.w.Status("*", "OK", "HIGHESTMODSEQ "+strconv.FormatUint(s.sel.modSeqs.safe, 10), "highest")
 	}
 }
 

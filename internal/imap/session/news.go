@@ -24,6 +24,8 @@ type selected struct {
 	updates  []*update    // searches whose result is kept up to date
 	synced   time.Time    // when the directory was last looked at
 
+	modSeqs modSeqs
+
 	writing sync.WaitGroup // those who hand box summaries
 }
 
@@ -59,7 +61,34 @@ func (s *Session) news(ctx context.Context, cmd command.Command) error {
 			return err
 		}
 	}
-	return s.advance(ctx, next, mayExpunge(cmd))
+	if err := s.advance(ctx, next, mayExpunge(cmd)); err != nil {
+		return err
+	}
+	s.tellHighest()
+	return nil
+}
+
+// modSeqs are what a client that resynchronises may take for its highest mod-sequence.
+type modSeqs struct {
+	safe uint64 // it has been told of all changes up to this one
+	told bool   // in this command, one of a message
+	held bool   // it was last told one that it has to stay at
+}
+
+// tellHighest keeps a client from taking a mod-sequence for its highest that it was
+// told while it could not be told which messages are gone: after a connection that
+// breaks it would never hear of them (RFC 7162 section 6).
+func (s *Session) tellHighest() {
+	m, v := &s.sel.modSeqs, &s.sel.view
+	pending := len(v.gone) > 0
+	if !pending {
+		m.safe = v.snap.HighestModSeq()
+	}
+	if s.enabled.qResync && (pending && m.told || !pending && m.held) {
+		s.number("HIGHESTMODSEQ", m.safe)
+		m.held = pending
+	}
+	m.told = false
 }
 
 // sync looks for news. Trouble with the directory is logged and passed over:
@@ -259,6 +288,7 @@ func (s *Session) item(name string) {
 }
 
 func (s *Session) writeModSeq(m store.Message) {
+	s.sel.modSeqs.told = true
 	s.item("MODSEQ")
 	s.w.Raw("(")
 	s.w.Num(m.ModSeq)

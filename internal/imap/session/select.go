@@ -32,6 +32,7 @@ func (s *Session) selectMailbox(ctx context.Context, c command.Select) error {
 	sel := &selected{box: box, readOnly: c.ReadOnly, synced: time.Now()}
 	sel.view.snap = box.Snapshot()
 	sel.keywords = keywordsOf(sel.view.snap)
+	sel.modSeqs.safe = sel.view.snap.HighestModSeq()
 	s.sel = sel
 	if err := s.opened(ctx, c); err != nil {
 		s.unselect()
