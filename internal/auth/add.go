@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/xdg-go/scram"
 	"golang.org/x/sys/unix"
 
 	"rtls/internal/config"
+	"rtls/internal/scram"
 )
 
 // ValidName says whether a user can have that name: what config.ValidUser says, and
@@ -85,12 +85,12 @@ func (u *Users) setPassword(e *entry, password string) error {
 
 // saltOf returns the salt that a user's app passwords have, or a new one: SCRAM takes
 // the same for all.
-func (u *Users) saltOf(e entry) (scram.KeyFactors, error) {
+func (u *Users) saltOf(e entry) (scram.Salting, error) {
 	apps, err := e.apps()
 	if err != nil || len(apps) == 0 {
 		return newSalting(u.iterations), err
 	}
-	return apps[0].check.KeyFactors, nil
+	return apps[0].check.Salting, nil
 }
 
 // resolve follows a symbolic link, which must not be replaced by a file.

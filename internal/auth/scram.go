@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/xdg-go/scram"
+	"rtls/internal/scram"
 )
 
 const (
@@ -19,39 +19,27 @@ const (
 	// them once a login, the server only where it gets the password itself. Cyrus
 	// SASL, and with it mbsync and mutt, refuses to compute more.
 	scramIterations = 65_536
-
-	minIterations = 4096 // RFC 7677 section 4
-	maxIterations = 10_000_000
+	maxIterations   = 10_000_000
 )
 
-// verifier is what is kept of a password for SCRAM-SHA-256 (RFC 5802 section 3):
-// enough to tell whether somebody knows it, and not enough to log in with.
-type verifier struct{ scram.StoredCredentials }
+// verifier is what is kept of a password for SCRAM-SHA-256.
+type verifier struct{ scram.Verifier }
 
-// salting is what a client has to know before it can answer.
-func newSalting(iterations int) scram.KeyFactors {
+func newSalting(iterations int) scram.Salting {
 	salt := make([]byte, saltSize)
 	rand.Read(salt)
-	return scram.KeyFactors{Salt: string(salt), Iters: iterations}
+	return scram.Salting{Salt: string(salt), Iterations: iterations}
 }
 
-// newVerifier derives a verifier. A password that SASLprep does not allow is taken
-// as it is, as clients do.
-func newVerifier(s scram.KeyFactors, password string) (verifier, error) {
-	client, err := scram.SHA256.NewClient("", password, "")
-	if err != nil {
-		if client, err = scram.SHA256.NewClientUnprepped("", password, ""); err != nil {
-			return verifier{}, err
-		}
-	}
-	stored, err := client.WithMinIterations(1).GetStoredCredentialsWithError(s)
-	return verifier{stored}, err
+func newVerifier(s scram.Salting, password string) (verifier, error) {
+	v, err := scram.Derive(password, s)
+	return verifier{v}, err
 }
 
 // String writes a verifier as Dovecot does.
 func (v verifier) String() string {
 	b64 := base64.StdEncoding.EncodeToString
-	return fmt.Sprintf("%s%d,%s,%s,%s", scramScheme, v.Iters, b64([]byte(v.Salt)), b64(v.StoredKey), b64(v.ServerKey))
+	return fmt.Sprintf("%s%d,%s,%s,%s", scramScheme, v.Iterations, b64([]byte(v.Salt)), b64(v.StoredKey), b64(v.ServerKey))
 }
 
 // parseVerifier reads what String writes. The error does not repeat it.
@@ -63,7 +51,7 @@ func parseVerifier(text string) (verifier, error) {
 		return v, errors.New("what stands there is not that of " + scramScheme)
 	}
 	var err error
-	if v.Iters, err = strconv.Atoi(parts[0]); err != nil || v.Iters < 1 || v.Iters > maxIterations {
+	if v.Iterations, err = strconv.Atoi(parts[0]); err != nil || v.Iterations < 1 || v.Iterations > maxIterations {
 		return v, errors.New("the SCRAM iterations are out of bounds")
 	}
 	var keys [3][]byte

@@ -11,12 +11,14 @@ import (
 	"testing"
 
 	"github.com/xdg-go/scram"
+
+	own "rtls/internal/scram"
 )
 
 // The example of RFC 7677 section 3: password "pencil".
 func TestVerifierOfTheRFC(t *testing.T) {
 	salt, _ := base64.StdEncoding.DecodeString("W22ZaJ0SNY7soEsUEjb6gQ==")
-	v, err := newVerifier(scram.KeyFactors{Salt: string(salt), Iters: 4096}, "pencil")
+	v, err := newVerifier(own.Salting{Salt: string(salt), Iterations: 4096}, "pencil")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ var cheap = cost{memory: 8, time: 1, lanes: 1}
 func testUsers(t *testing.T) *Users {
 	t.Helper()
 	u := Open(filepath.Join(t.TempDir(), "passwd"))
-	u.cost, u.iterations = cheap, minIterations
+	u.cost, u.iterations = cheap, 4096
 	return u
 }
 
@@ -262,7 +262,7 @@ func TestAddFollowsALink(t *testing.T) {
 
 func TestAddNeedsTheDirectory(t *testing.T) {
 	u := Open(filepath.Join(t.TempDir(), "gone", "passwd"))
-	u.cost, u.iterations = cheap, minIterations
+	u.cost, u.iterations = cheap, 4096
 	if err := u.Add("alice", "secret"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
@@ -277,7 +277,7 @@ func TestAddAtOnce(t *testing.T) {
 	for i := range n {
 		go func() {
 			other := Open(u.path) // as another process would
-			other.cost, other.iterations = cheap, minIterations
+			other.cost, other.iterations = cheap, 4096
 			done <- other.Add(fmt.Sprintf("user%d", i), "secret")
 			results <- other.Add("same", fmt.Sprint(i))
 		}()

@@ -5,7 +5,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 
-	"github.com/xdg-go/scram"
+	"rtls/internal/scram"
 )
 
 // credential is what a login is held against.
@@ -97,14 +97,14 @@ func (u *Users) verify(ctx context.Context, c credential, password string) (stri
 
 // fitsApp looks for the app password. Where there is none it takes as long.
 func (u *Users) fitsApp(c credential, password string) (app, bool) {
-	salt := scram.KeyFactors{Salt: string(c.salt), Iters: u.iterations}
+	salt := scram.Salting{Salt: string(c.salt), Iterations: u.iterations}
 	if len(c.apps) > 0 {
-		salt = c.apps[0].check.KeyFactors
+		salt = c.apps[0].check.Salting
 	}
 	v, err := newVerifier(salt, password)
 	for _, a := range c.apps {
-		if a.check.KeyFactors != salt { // only where somebody has edited the file
-			salt = a.check.KeyFactors
+		if a.check.Salting != salt { // only where somebody has edited the file
+			salt = a.check.Salting
 			v, err = newVerifier(salt, password)
 		}
 		if err == nil && subtle.ConstantTimeCompare(v.StoredKey, a.check.StoredKey) == 1 {

@@ -1,7 +1,7 @@
-// Package scram is the client's side of SCRAM-SHA-256 (RFC 5802, RFC 7677), with and
-// without channel binding. It is apart from the library that the tests use as server
-// because a command that runs for milliseconds pays for all tables that a library sets
-// up when it is loaded.
+// Package scram is SCRAM-SHA-256 (RFC 5802, RFC 7677), both sides, with and without
+// channel binding. It is apart from the library that the tests hold it against because
+// a command that runs for milliseconds pays for all tables that a library sets up when
+// it is loaded.
 package scram
 
 import (

@@ -136,7 +136,7 @@ func TestScram(t *testing.T) {
 		{"another kind of binding", "SCRAM-SHA-256-PLUS",
 			func(c *client) *scram.ClientConversation {
 				return alice.NewConversationWithChannelBinding(scram.NewTLSUniqueBinding([]byte("unique")))
-			}, "s BAD the response makes no sense: only tls-exporter binds"},
+			}, "s BAD the response makes no sense: channel binding tls-unique is not supported, only tls-exporter"},
 	} {
 		if got := login(tc.mechanism, tc.conversation); !strings.HasPrefix(got, tc.want) {
 			t.Errorf("%s: %q, want %q", tc.what, got, tc.want)
@@ -159,7 +159,7 @@ func TestScramTLS12(t *testing.T) {
 		C: b AUTHENTICATE SCRAM-SHA-256
 		S: + 
 		C: bm9uc2Vuc2U=
-		S: b BAD the response makes no sense: it is not that of SCRAM
+		S: b BAD the response makes no sense: the message is not one of SCRAM
 	`)
 }
 
