@@ -83,9 +83,16 @@ func (u *Users) setPassword(e *entry, password string) error {
 	return nil
 }
 
-// saltOf returns the salt that a user's app passwords have, or a new one: SCRAM takes
-// the same for all.
+// saltOf returns the salt that a user's passwords have, or a new one: SCRAM takes the
+// same for all.
 func (u *Users) saltOf(e entry) (scram.Salting, error) {
+	v, err := e.scram()
+	if err != nil {
+		return scram.Salting{}, err
+	}
+	if v != nil {
+		return v.Salting, nil
+	}
 	apps, err := e.apps()
 	if err != nil || len(apps) == 0 {
 		return newSalting(u.iterations), err

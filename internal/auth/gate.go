@@ -18,6 +18,8 @@ type Gate struct {
 	// there is one for as long as the process lives, and names can be told by salts
 	// that change.
 	SaltKey []byte
+	// State notes when app passwords are used. nil: it is not noted.
+	State *State
 
 	salts sync.Once
 }
@@ -33,50 +35,46 @@ func (g *Gate) saltKey() []byte {
 }
 
 // Login says who logs in with a name and a password, and takes its time over it
-// where there were failures. A password that was right a short while ago passes at
-// once where it came from an address that the throttle trusts with the user, so that
-// a mail client with many connections is served while somebody guesses. The error is
-// that of Exchange.Next.
+// where there were failures. The error is that of Exchange.Next.
 func (g *Gate) Login(ctx context.Context, peer Peer, user, password string) (Login, error) {
 	login := Login{User: user, Mechanism: PlainTwo}
-	if g.Throttle.trusts(peer.Addr, user) {
-		app, ok, err := g.Users.recall(user, password)
-		if err != nil {
+	trusted := g.Throttle.trusts(peer.Addr, user)
+	if !trusted {
+		if err := g.Throttle.Wait(ctx, peer.Addr, user); err != nil {
 			return login, err
 		}
-		if ok {
-			login.App = app
-			return login, nil
-		}
-	}
-	if err := g.Throttle.Wait(ctx, peer.Addr, user); err != nil {
-		return login, err
 	}
 	app, ok, err := g.Users.Verify(ctx, user, password)
 	if err != nil {
 		return login, err
 	}
 	login.App = app
-	return login, g.count(peer, user, ok)
+	return login, g.count(peer, login, ok, trusted)
 }
 
 // settle is Login for those whose proof did not take long: whoever guesses hears of
 // it when its time has come, right or wrong.
 func (g *Gate) settle(ctx context.Context, peer Peer, login Login, ok bool) error {
-	if ok && g.Throttle.trusts(peer.Addr, login.User) {
-		return nil
+	trusted := g.Throttle.trusts(peer.Addr, login.User)
+	if !trusted {
+		if err := g.Throttle.Wait(ctx, peer.Addr, login.User); err != nil {
+			return err
+		}
 	}
-	if err := g.Throttle.Wait(ctx, peer.Addr, login.User); err != nil {
-		return err
-	}
-	return g.count(peer, login.User, ok)
+	return g.count(peer, login, ok, trusted)
 }
 
-func (g *Gate) count(peer Peer, user string, ok bool) error {
+// count notes what has come of an attempt.
+func (g *Gate) count(peer Peer, login Login, ok, trusted bool) error {
 	if !ok {
-		g.Throttle.Fail(peer.Addr, user)
+		g.Throttle.Fail(peer.Addr, login.User)
 		return ErrCredentials
 	}
-	g.Throttle.OK(peer.Addr, user)
+	if login.App != "" && g.State != nil {
+		g.State.Use(login.User, login.App)
+	}
+	if !trusted {
+		g.Throttle.OK(peer.Addr, login.User)
+	}
 	return nil
 }

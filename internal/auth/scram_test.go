@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,7 +148,7 @@ func TestScramSaltsOfNobody(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	first := func(name string) string {
 		t.Helper()
-		state, err := OpenState(dir)
+		state, err := MakeState(dir, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +170,7 @@ func TestScramSaltsOfNobody(t *testing.T) {
 	if err := os.Chmod(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenState(dir); !errors.Is(err, ErrPermissions) {
+	if _, err := MakeState(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrPermissions) {
 		t.Errorf("%v", err)
 	}
 }

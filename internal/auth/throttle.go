@@ -4,31 +4,40 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Throttle slows down those who guess passwords.
+// Throttle slows down those who guess passwords, and in the end shuts them out for a
+// while.
 //
 // Each failure raises the level of the peer's address and that of the user by one,
 // and each minute lowers it by one. Up to level three nothing happens: people
 // mistype. Above it the attempts of one address are spread out, each one, two, four,
 // eight and at most fifteen seconds after the last, no matter how many connections
-// make them. Whoever would wait longer than a minute is refused. So an address has
-// some 6,000 guesses a day.
+// make them. Whoever would wait longer than a minute is refused. An address that
+// reaches level twenty is banned: all its attempts are refused for a quarter of an
+// hour, and each time after that, within a day, for twice as long, up to a day.
 //
-// Attempts on a user are slowed down by as much, but each for itself: where they
-// had to queue, anybody could keep a user out.
+// Attempts on a user are slowed down by as much, but each for itself, and a user is
+// never banned: anybody could keep a user out.
 //
-// Nothing is kept on disk. The zero value is ready, and safe for concurrent use.
+// An address that a user has logged in from is trusted with that user for a day:
+// whoever guesses from behind the same address is not to keep the user out, either. It
+// ends with five wrong passwords.
+//
+// The zero value is ready and keeps nothing on disk; see Keep. It is safe for
+// concurrent use.
 type Throttle struct {
 	mu      sync.Mutex // guards what follows
 	records map[string]record
 	trusted map[string]trust // by address and user
+
+	file throttleFile
 }
 
-// trust is that a user has logged in from an address before: there the password is
-// told apart from a guess before the throttle is asked. It ends with a few wrong ones.
+// trust is that a user has logged in from an address before.
 type trust struct {
 	until time.Time
 	wrong int
@@ -39,9 +48,13 @@ type record struct {
 	level int
 	since time.Time // when level was right; it has sunk since then
 	next  time.Time // no attempt of this address before
+
+	banned time.Time // until then
+	bans   int       // in a row
 }
 
-// ErrThrottled says that too many attempts of the address are waiting already.
+// ErrThrottled says that the address is banned, or that too many of its attempts are
+// waiting already.
 var ErrThrottled = errors.New("too many failed logins, try again later")
 
 const (
@@ -51,6 +64,10 @@ const (
 	maxDelay   = 15 * time.Second
 	maxWait    = time.Minute
 	maxRecords = 50_000
+
+	banTime   = 15 * time.Minute // of the first
+	maxBan    = 24 * time.Hour
+	banMemory = 24 * time.Hour // after the end of one, for the next to be longer
 
 	trustTime  = 24 * time.Hour
 	trustWrong = 5
@@ -66,7 +83,9 @@ func AddrKey(peer netip.Addr) string {
 	return peer.String()
 }
 
-func addressKey(peer netip.Addr) string { return "address " + AddrKey(peer) }
+const addressPrefix = "address "
+
+func addressKey(peer netip.Addr) string { return addressPrefix + AddrKey(peer) }
 
 // userKey names a user's record. Names that nobody can have share one, so that their
 // length is of no concern.
@@ -99,15 +118,18 @@ func (t *Throttle) Wait(ctx context.Context, peer netip.Addr, user string) error
 func (t *Throttle) reserve(now time.Time, peer netip.Addr, user string) (time.Duration, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.lookLocked(now)
 	wait := t.records[userKey(user)].at(now).delay()
 	address := addressKey(peer)
 	r := t.records[address].at(now)
+	if now.Before(r.banned) {
+		return 0, ErrThrottled
+	}
 	if r.delay() == 0 {
 		return wait, nil
 	}
 	queue := max(0, r.next.Sub(now))
 	if queue > maxWait {
-		t.distrustLocked(peer, user) // or guesses that are refused would be free
 		return 0, ErrThrottled
 	}
 	r.next = now.Add(queue + r.delay())
@@ -123,13 +145,16 @@ func (t *Throttle) Fail(peer netip.Addr, user string) {
 	t.failLocked(now, addressKey(peer))
 	t.failLocked(now, userKey(user))
 	t.distrustLocked(peer, user)
+	t.changedLocked(now)
 }
 
-// trusts says whether the user's password may pass without a wait.
+// trusts says whether an attempt may be made without Wait.
 func (t *Throttle) trusts(peer netip.Addr, user string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return time.Now().Before(t.trusted[trustKey(peer, user)].until)
+	now := time.Now()
+	t.lookLocked(now)
+	return now.Before(t.trusted[trustKey(peer, user)].until)
 }
 
 func trustKey(peer netip.Addr, user string) string { return AddrKey(peer) + " " + user }
@@ -165,7 +190,24 @@ func (t *Throttle) failLocked(now time.Time, key string) {
 	if next := now.Add(r.delay()); next.After(r.next) {
 		r.next = next
 	}
+	if r.level == maxLevel && strings.HasPrefix(key, addressPrefix) && !now.Before(r.banned) {
+		r = r.ban(now)
+		t.file.urgent = true
+		if t.file.logger != nil {
+			t.file.logger.Warn("banned", "remote", strings.TrimPrefix(key, addressPrefix), "until", r.banned.UTC().Format(time.RFC3339))
+		}
+	}
 	t.records[key] = r
+}
+
+// ban begins a ban. The level starts anew after it.
+func (r record) ban(now time.Time) record {
+	if now.Sub(r.banned) > banMemory {
+		r.bans = 0
+	}
+	r.banned = now.Add(min(banTime<<min(r.bans, 10), maxBan))
+	r.bans++
+	return r
 }
 
 // OK forgets the failures of a user who has logged in. Those of the address stay
@@ -177,14 +219,16 @@ func (t *Throttle) OK(peer netip.Addr, user string) {
 	if t.trusted == nil || len(t.trusted) >= maxRecords {
 		t.trusted = make(map[string]trust) // each costs a wait at most to get back
 	}
-	t.trusted[trustKey(peer, user)] = trust{until: time.Now().Add(trustTime)}
+	now := time.Now()
+	t.trusted[trustKey(peer, user)] = trust{until: now.Add(trustTime)}
+	t.changedLocked(now)
 }
 
 // at returns the record with the level it has sunk to.
 func (r record) at(now time.Time) record {
 	steps := int(now.Sub(r.since) / sinkTime)
 	if steps >= r.level {
-		return record{next: r.next}
+		return record{next: r.next, banned: r.banned, bans: r.bans}
 	}
 	r.level -= max(steps, 0)
 	r.since = r.since.Add(time.Duration(max(steps, 0)) * sinkTime)
@@ -210,6 +254,9 @@ func (t *Throttle) makeRoomLocked(now time.Time) {
 	victim, lowest, seen := "", maxLevel+1, 0
 	for key, r := range t.records { // in random order
 		level := r.at(now).level
+		if now.Before(r.banned) {
+			level = maxLevel
+		}
 		if level < lowest {
 			victim, lowest = key, level
 		}

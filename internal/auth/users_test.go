@@ -335,10 +335,11 @@ func TestProofsEnd(t *testing.T) {
 	add(t, u, "alice", "secret")
 	recalled := func(want bool) {
 		t.Helper()
-		if _, got, err := u.recall("alice", "secret"); got != want || err != nil {
+		c, err := u.credential("alice")
+		if _, got := u.remembered(c, "secret"); got != want || err != nil {
 			t.Errorf("recalled: %t, %v; want %t", got, err, want)
 		}
-		if _, ok, _ := u.recall("alice", "wrong"); ok {
+		if _, ok := u.remembered(c, "wrong"); ok {
 			t.Error("a wrong password was recalled")
 		}
 	}

@@ -114,16 +114,7 @@ func (u *Users) fitsApp(c credential, password string) (app, bool) {
 	return app{}, false
 }
 
-// recall says whether the password was right a short while ago, and still is.
-func (u *Users) recall(name, password string) (app string, ok bool, err error) {
-	c, err := u.credential(name)
-	if err != nil {
-		return "", false, err
-	}
-	app, ok = u.remembered(c, password)
-	return app, ok, nil
-}
-
+// remembered says whether the password was right a short while ago, and still is.
 func (u *Users) remembered(c credential, password string) (app string, ok bool) {
 	now := u.clock()
 	if c.known && u.settled.has(now, c.name, c.field, password) {

@@ -1,0 +1,201 @@
+package auth
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func testState(t *testing.T) *State {
+	t.Helper()
+	s, err := MakeState(filepath.Join(t.TempDir(), "state"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func keep(t *testing.T, s *State) *Throttle {
+	t.Helper()
+	th := new(Throttle)
+	if err := s.Keep(th); err != nil {
+		t.Fatal(err)
+	}
+	return th
+}
+
+func banned(t *testing.T, th *Throttle, peer netip.Addr) bool {
+	t.Helper()
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	now := time.Now()
+	th.lookLocked(now)
+	return now.Before(th.records[addressKey(peer)].banned)
+}
+
+func failAll(th *Throttle, peer netip.Addr) {
+	for range maxLevel {
+		th.Fail(peer, "victim")
+	}
+}
+
+func TestBans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for _, want := range []time.Duration{banTime, 2 * banTime, 4 * banTime} {
+			failAll(&th, here)
+			if err := th.Wait(t.Context(), here, "bob"); !errors.Is(err, ErrThrottled) {
+				t.Errorf("a banned address: %v", err)
+			}
+			expect(t, waited(t, &th, there, "bob"), 0)
+			time.Sleep(want - time.Second)
+			if !banned(t, &th, here) {
+				t.Errorf("the ban is over before %v", want)
+			}
+			time.Sleep(time.Second)
+			if banned(t, &th, here) {
+				t.Errorf("the ban lasts longer than %v", want)
+			}
+			time.Sleep(maxLevel * sinkTime)
+		}
+		time.Sleep(banMemory)
+		failAll(&th, here)
+		time.Sleep(banTime)
+		if banned(t, &th, here) {
+			t.Error("bans of long ago count")
+		}
+	})
+}
+
+// A guesser behind the same address does not keep out who has logged in from there, and
+// gains little by it.
+func TestBanSparesTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := Gate{Users: testUsers(t)}
+		add(t, g.Users, "alice", "secret")
+		login := func(password string) error {
+			_, err := g.Login(t.Context(), Peer{Addr: here}, "alice", password)
+			return err
+		}
+		if err := login("secret"); err != nil {
+			t.Fatal(err)
+		}
+		failAll(&g.Throttle, here)
+		if err := login("secret"); err != nil {
+			t.Errorf("%v", err)
+		}
+		for range trustWrong {
+			if err := login("wrong"); !errors.Is(err, ErrCredentials) {
+				t.Errorf("%v", err)
+			}
+		}
+		if err := login("secret"); !errors.Is(err, ErrThrottled) {
+			t.Errorf("after guesses: %v", err)
+		}
+	})
+}
+
+func TestThrottleSurvivesARestart(t *testing.T) {
+	s := testState(t)
+	th := keep(t, s)
+	v6 := netip.MustParseAddr("2001:db8:1:2::3")
+	failAll(th, v6)
+	// A ban is written at once: the process may be killed now.
+	if again := keep(t, s); !banned(t, again, netip.MustParseAddr("2001:db8:1:2:ffff::1")) || banned(t, again, here) {
+		t.Errorf("%+v", again.records)
+	}
+	for range freeLevel + 2 {
+		th.Fail(here, "bob")
+	}
+	th.OK(there, "alice")
+	if err := th.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := keep(t, s)
+	if !again.trusts(there, "alice") || again.trusts(there, "bob") {
+		t.Errorf("trusted: %+v", again.trusted)
+	}
+	if r := again.records["user bob"]; r.level != freeLevel+2 {
+		t.Errorf("bob: %+v", r)
+	}
+	bans, err := s.Bans(time.Now())
+	if err != nil || len(bans) != 4 || bans[0].Address != "2001:db8:1:2::/64" || bans[0].Banned == nil || bans[1].Banned != nil {
+		t.Errorf("%+v, %v", bans, err)
+	}
+}
+
+// What an administrator lifts is lifted in a server that runs, and in one that starts.
+func TestLift(t *testing.T) {
+	s := testState(t)
+	if err := s.Lift("192.0.2.1"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	th := keep(t, s)
+	v6 := netip.MustParseAddr("2001:db8::1")
+	failAll(th, here)
+	failAll(th, there)
+	failAll(th, v6)
+	for _, who := range []string{"192.0.2.1", "2001:db8::/64", "victim"} {
+		if err := s.Lift(who); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Lift("192.0.2.99"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if starts := keep(t, s); banned(t, starts, here) || banned(t, starts, v6) || !banned(t, starts, there) {
+		t.Errorf("%+v", starts.records)
+	}
+	th.Fail(there, "bob") // which is written without taking the lifts away
+	th.mu.Lock()
+	err := th.saveLocked(time.Now())
+	th.mu.Unlock()
+	if err != nil || banned(t, th, here) || banned(t, th, v6) || !banned(t, th, there) {
+		t.Errorf("%v: %+v", err, th.records)
+	}
+	if text, _ := os.ReadFile(s.path("throttle")); strings.Contains(string(text), "lift") {
+		t.Errorf("the lifts are left:\n%s", text)
+	}
+	failAll(th, here) // and count once
+	if !banned(t, th, here) {
+		t.Error("a lift holds for ever")
+	}
+	if err := s.Lift("192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	th.mu.Lock()
+	th.file.looked = time.Time{}
+	th.mu.Unlock()
+	if banned(t, th, here) {
+		t.Error("a server that runs does not look")
+	}
+}
+
+func TestDamagedThrottleFile(t *testing.T) {
+	s := testState(t)
+	until := time.Now().Add(time.Hour).Unix()
+	for text, bad := range map[string]int{
+		"": 1,
+		"rtls-throttle 2\naddress 192.0.2.1\t20\t0\t99999999999\t1\n":                                                      1,
+		throttleVersion + "\nnonsense\naddress 192.0.2.2\t1\naddress 192.0.2.3\t-1\t0\t0\t0\ntrust x\t1\t1\nlift x\t1\n\n": 6,
+	} {
+		if saved, got := parseThrottle([]byte(text)); got != bad || len(saved.records) > 0 {
+			t.Errorf("%q: %d bad, %+v", text, got, saved)
+		}
+	}
+	text := throttleVersion + "\naddress 192.0.2.1\t20\t0\t" + strconv.FormatInt(until, 10) + "\t1\naddress 192.0"
+	if err := os.WriteFile(s.path("throttle"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if th := keep(t, s); !banned(t, th, here) {
+		t.Error("what is not damaged is lost")
+	}
+}
