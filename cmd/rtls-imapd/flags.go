@@ -17,7 +17,8 @@ type mode uint8
 
 const (
 	modeServe mode = iota
-	modeUserAdd
+	modeUser
+	modeBan
 	modeStore
 	modeCheckConfig
 	modeVersion
@@ -28,23 +29,36 @@ const (
 type options struct {
 	mode         mode
 	config       string
-	user         string // or, with store, the directory of an account
+	user         string // or, with store, the directory of an account, or, with ban, an address
+	app          string // of an app password
 	passwordFile string // empty: ask, or standard input
-	action       string // of store: check, repair or rebuild
+	noPassword   bool
+	noScram      bool
+	action       string // of the mode: what stands behind its word
 	quiet        bool
 	json         bool
 }
 
 const usage = `usage: rtls-imapd [--config FILE]
-       rtls-imapd [--config FILE] user add [--password-file FILE] NAME
+       rtls-imapd [--config FILE] user add|passwd [--password-file FILE] [--no-scram] NAME
+       rtls-imapd [--config FILE] user add --no-password NAME
+       rtls-imapd [--config FILE] user disable|enable|rm NAME
+       rtls-imapd [--config FILE] user list [--json]
+       rtls-imapd [--config FILE] user app-password add|revoke NAME APP
+       rtls-imapd [--config FILE] user app-password list [--json] NAME
+       rtls-imapd [--config FILE] ban list [--json]
+       rtls-imapd [--config FILE] ban lift ADDRESS|USER
        rtls-imapd [--config FILE] store check|repair|rebuild [--quiet] [--json] ACCOUNT
 
   --config FILE         default: ` + config.SystemPath + `
   --password-file FILE  its first line is the password; without it, rtls-imapd asks
                         on a terminal, and reads one line from standard input
                         elsewhere
+  --no-password         the user logs in with app passwords, or by other means
+  --no-scram            write the hash alone, and nothing that SCRAM takes
   --quiet               show no progress on a terminal
-  --json                write findings as JSON, an object a line
+  --json                write JSON: a list, and with store an object a line
+  APP                   a name for the program or device
   ACCOUNT               a user, or, with a slash in it, the directory of an account
   --check-config        say whether the configuration is right
   --version, --help
@@ -59,6 +73,8 @@ func parseArgs(args []string) (*options, error) {
 	fs.StringVar(&o.passwordFile, "password-file", "", "")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "")
 	fs.BoolVar(&o.json, "json", false, "")
+	fs.BoolVar(&o.noPassword, "no-password", false, "")
+	fs.BoolVar(&o.noScram, "no-scram", false, "")
 	check := fs.Bool("check-config", false, "")
 	version := fs.Bool("version", false, "")
 	help := fs.BoolP("help", "h", false, "")
@@ -75,7 +91,7 @@ func parseArgs(args []string) (*options, error) {
 	case o.config == "":
 		return nil, usageError(errors.New("--config takes the name of a file"))
 	}
-	if err := o.readCommand(fs.Args(), fs.Changed("password-file")); err != nil {
+	if err := o.readCommand(fs.Args()); err != nil {
 		return nil, usageError(err)
 	}
 	if *check {
@@ -84,38 +100,114 @@ func parseArgs(args []string) (*options, error) {
 		}
 		o.mode = modeCheckConfig
 	}
-	if (o.quiet || o.json) && o.mode != modeStore {
-		return nil, usageError(errors.New("--quiet and --json go with store"))
+	if err := o.checkFlags(fs.Changed); err != nil {
+		return nil, usageError(err)
 	}
 	return &o, nil
 }
 
-// readCommand reads what is not a flag.
-func (o *options) readCommand(words []string, hasPasswordFile bool) error {
-	if len(words) > 0 && words[0] == "store" {
-		if hasPasswordFile {
-			return errors.New("--password-file goes with user add")
-		}
-		return o.readStoreCommand(words[1:])
-	}
+// checkFlags makes sure that flags go with the command.
+func (o *options) checkFlags(given func(flag string) bool) error {
+	sets := o.mode == modeUser && (o.action == "add" || o.action == "passwd")
+	lists := o.mode == modeStore || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
 	switch {
-	case len(words) == 0 && hasPasswordFile:
-		return errors.New("--password-file goes with user add")
-	case len(words) == 0:
-		return nil
-	case len(words) == 1 && words[0] == "user", len(words) == 2 && words[0] == "user" && words[1] == "add":
-		return errors.New("whom to add? write user add NAME")
-	case words[0] != "user":
-		return fmt.Errorf("there is no command %q; write user add NAME, store check ACCOUNT, or nothing to serve", words[0])
-	case words[1] != "add":
-		return fmt.Errorf("there is no command %q; write user add NAME", "user "+words[1])
-	case len(words) > 3:
-		return fmt.Errorf("one user at a time, not %s", strings.Join(words[2:], ", "))
-	case hasPasswordFile && o.passwordFile == "":
+	case given("password-file") && !sets:
+		return errors.New("--password-file goes with user add and user passwd")
+	case given("no-scram") && !sets:
+		return errors.New("--no-scram goes with user add and user passwd")
+	case given("no-password") && (o.mode != modeUser || o.action != "add"):
+		return errors.New("--no-password goes with user add")
+	case given("password-file") && o.passwordFile == "":
 		return errors.New("--password-file takes the name of a file")
+	case o.noPassword && (given("password-file") || o.noScram):
+		return errors.New("--no-password goes with no other flag of a password")
+	case o.quiet && o.mode != modeStore:
+		return errors.New("--quiet goes with store")
+	case o.json && !lists:
+		return errors.New("--json goes with store, user list, user app-password list and ban list")
 	}
-	o.mode, o.user = modeUserAdd, words[2]
+	return nil
+}
+
+// readCommand reads what is not a flag.
+func (o *options) readCommand(words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	switch words[0] {
+	case "store":
+		return o.readStoreCommand(words[1:])
+	case "user":
+		return o.readUserCommand(words[1:])
+	case "ban":
+		return o.readBanCommand(words[1:])
+	}
+	return fmt.Errorf("there is no command %q; write user, ban or store with what to do, or nothing to serve", words[0])
+}
+
+// readUserCommand reads what stands behind user.
+func (o *options) readUserCommand(words []string) error {
+	const form = "write user add, passwd, disable, enable or rm with a NAME, user list, or user app-password"
+	if len(words) == 0 {
+		return errors.New("what to do with whom? " + form)
+	}
+	o.mode, o.action = modeUser, words[0]
+	switch o.action {
+	case "add", "passwd", "disable", "enable", "rm":
+		if len(words) == 1 {
+			return fmt.Errorf("whom? write user %s NAME", o.action)
+		}
+		if len(words) > 2 {
+			return fmt.Errorf("one user at a time, not %s", strings.Join(words[1:], ", "))
+		}
+		o.user = words[1]
+		return auth.ValidName(o.user)
+	case "list":
+		if len(words) > 1 {
+			return errors.New("user list takes no names")
+		}
+		return nil
+	case "app-password":
+		return o.readAppCommand(words[1:])
+	}
+	return fmt.Errorf("there is no command %q; "+form, "user "+o.action)
+}
+
+// readAppCommand reads what stands behind user app-password.
+func (o *options) readAppCommand(words []string) error {
+	const form = "write user app-password add NAME APP, user app-password revoke NAME APP or user app-password list NAME"
+	if len(words) == 0 {
+		return errors.New("what to do with app passwords? " + form)
+	}
+	o.action = "app-password " + words[0]
+	switch {
+	case words[0] == "list" && len(words) == 2:
+	case (words[0] == "add" || words[0] == "revoke") && len(words) == 3:
+		o.app = words[2]
+		if err := auth.ValidAppName(o.app); err != nil {
+			return err
+		}
+	case words[0] == "list" || words[0] == "add" || words[0] == "revoke":
+		return errors.New(form)
+	default:
+		return fmt.Errorf("there is no command %q; "+form, "user "+o.action)
+	}
+	o.user = words[1]
 	return auth.ValidName(o.user)
+}
+
+// readBanCommand reads what stands behind ban.
+func (o *options) readBanCommand(words []string) error {
+	const form = "write ban list, or ban lift with an address or a user"
+	switch {
+	case len(words) == 1 && words[0] == "list":
+	case len(words) == 2 && words[0] == "lift" && words[1] != "":
+		o.user = words[1]
+	default:
+		return errors.New(form)
+	}
+	o.mode, o.action = modeBan, words[0]
+	return nil
 }
 
 func usageError(err error) error {

@@ -32,8 +32,10 @@ func run(ctx context.Context, env cli.Env) error {
 		return say(env.Stdout, usage)
 	case modeVersion:
 		return say(env.Stdout, name+" "+cli.Version()+"\n")
-	case modeUserAdd:
-		return addUser(ctx, env, o)
+	case modeUser:
+		return manageUsers(ctx, env, o)
+	case modeBan:
+		return manageBans(env, o)
 	case modeStore:
 		return mendStore(ctx, env, o)
 	case modeCheckConfig:

@@ -36,9 +36,15 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
-	if err := remember(f, s.Auth.(*auth.Gate)); err != nil {
+	gate := s.Auth.(*auth.Gate)
+	if err := remember(f, gate, logger); err != nil {
 		return cli.Errorf(cli.Config, "%w", err)
 	}
+	defer func() {
+		if err := gate.Throttle.Close(); err != nil {
+			logger.Error("failed logins are not kept on disk", "err", err)
+		}
+	}()
 	addresses := f.IMAPD.Listen
 	if len(addresses) == 0 {
 		addresses = []string{defaultListen}
@@ -68,14 +74,17 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	return s.Serve(ctx, listeners...)
 }
 
-// remember gives the gate what it knew before a restart.
-func remember(f *config.File, gate *auth.Gate) error {
-	state, err := auth.OpenState(f.StateDir())
+// remember gives the gate what it knew before a restart, and has it kept.
+func remember(f *config.File, gate *auth.Gate, logger *slog.Logger) error {
+	state, err := auth.MakeState(f.StateDir(), logger)
 	if err != nil {
 		return err
 	}
-	gate.SaltKey, err = state.SaltKey()
-	return err
+	if gate.SaltKey, err = state.SaltKey(); err != nil {
+		return err
+	}
+	gate.State = state
+	return state.Keep(&gate.Throttle)
 }
 
 // newServer makes the server and its certificates, having looked at all that they will

@@ -29,20 +29,20 @@ func addUser(ctx context.Context, env cli.Env, o *options) error {
 		return err
 	}
 	users := auth.Open(f.Store.Users)
+	users.NoScram = o.noScram
 	known, err := users.Known(o.user)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // to be made
 	case err != nil:
 		return cli.Errorf(cli.Config, "%w", err)
 	case known:
-		return userExists(o.user, f)
+		return userExists(o.user)
 	}
-	password, err := readPassword(ctx, env, o)
-	if err != nil {
-		return err
-	}
-	if err := auth.ValidPassword(password); err != nil {
-		return cli.Errorf(cli.DataErr, "%w", err)
+	password := ""
+	if !o.noPassword {
+		if password, err = newPassword(ctx, env, o); err != nil {
+			return err
+		}
 	}
 	dir, err := f.Store.AccountDir(o.user, "")
 	if err != nil {
@@ -52,9 +52,13 @@ func addUser(ctx context.Context, env cli.Env, o *options) error {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return cli.Errorf(cli.CantCreate, "%w", err)
 	}
-	err = users.Add(o.user, password)
+	if o.noPassword {
+		err = users.AddWithout(o.user)
+	} else {
+		err = users.Add(o.user, password)
+	}
 	if errors.Is(err, fs.ErrExist) {
-		return userExists(o.user, f)
+		return userExists(o.user)
 	}
 	if err != nil {
 		return cli.Errorf(cli.CantCreate, "%w", err)
@@ -62,9 +66,21 @@ func addUser(ctx context.Context, env cli.Env, o *options) error {
 	return nil
 }
 
-func userExists(user string, f *config.File) error {
+func userExists(user string) error {
 	return cli.Errorf(cli.CantCreate, "there is a user %s already", user).
-		WithHint("to give a new password, take the line that starts with %q out of %s and add the user again; the mail stays", user+":", f.Store.Users)
+		WithHint("%s user passwd %s gives a new password", name, user)
+}
+
+// newPassword reads a password that can be one.
+func newPassword(ctx context.Context, env cli.Env, o *options) (string, error) {
+	password, err := readPassword(ctx, env, o)
+	if err != nil {
+		return "", err
+	}
+	if err := auth.ValidPassword(password); err != nil {
+		return "", cli.Errorf(cli.DataErr, "%w", err)
+	}
+	return password, nil
 }
 
 // readPassword reads the password from where the command line says.
@@ -101,7 +117,7 @@ func readPassword(ctx context.Context, env cli.Env, o *options) (string, error) 
 			_ = term.Restore(fd, terminal) // it shows what is typed again
 			fmt.Fprintln(env.Stderr)
 		}
-		return "", cli.Errorf(cli.TempFail, "interrupted; nobody was added")
+		return "", cli.Errorf(cli.TempFail, "interrupted; nothing was changed")
 	}
 }
 

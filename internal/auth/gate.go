@@ -78,3 +78,10 @@ func (g *Gate) count(peer Peer, login Login, ok, trusted bool) error {
 	}
 	return nil
 }
+
+// Admits says whether a user who has logged in may still be here: who was disabled or
+// removed may not.
+func (g *Gate) Admits(user string) (bool, error) {
+	c, err := g.Users.credential(user)
+	return c.found && !c.lock, err
+}

@@ -25,6 +25,7 @@ type conn struct {
 	// Guarded by the pool's mutex.
 	session *session.Session // nil before the handshake is over
 	before  bool             // login
+	user    string           // who has logged in; empty before that
 }
 
 // serve runs the connection to its end and closes it.
@@ -127,9 +128,9 @@ func (b backend) Open(ctx context.Context, user string) (*store.Account, func(),
 	if err != nil {
 		return nil, nil, err
 	}
-	b.c.pool.setBefore(b.c, false)
+	b.c.pool.setUser(b.c, user)
 	return account, func() {
-		b.c.pool.setBefore(b.c, true)
+		b.c.pool.setUser(b.c, "")
 		release()
 	}, nil
 }

@@ -49,6 +49,8 @@ func (p passwords) Login(_ context.Context, _ auth.Peer, name, password string) 
 	return login, nil
 }
 
+func (p passwords) Admits(string) (bool, error) { return true, nil }
+
 func (p passwords) Start(peer auth.Peer, mechanism string) auth.Exchange {
 	return auth.NewPlain(mechanism, func(ctx context.Context, user, password string) (auth.Login, error) {
 		return p.Login(ctx, peer, user, password)

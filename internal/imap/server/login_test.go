@@ -333,3 +333,45 @@ func TestSharedAccount(t *testing.T) {
 		t.Errorf("opened %d times", len(opened))
 	}
 }
+
+// Who is disabled is sent away, in whatever state.
+func TestDisabledUsersAreSentAway(t *testing.T) {
+	g := gate(t)
+	s := newSite(t, withGate(g), func(srv *Server) { srv.AdmitEvery = time.Millisecond })
+	waits, idles := s.dial(nil, strong), s.dial(nil, strong)
+	waits.do("LOGIN alice secret")
+	idles.do("LOGIN alice secret")
+	idles.do("SELECT INBOX")
+	idles.send("i IDLE\r\n")
+	idles.expect("+ idling")
+	if err := g.Users.Disable("alice"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*client{waits, idles} {
+		c.expect("* BYE the user may not log in any more")
+		c.closed()
+	}
+	s.dial(nil, "AUTH=PLAIN AUTH=LOGIN").script(`
+		C: a LOGIN alice secret
+		S: a NO [AUTHENTICATIONFAILED] user name or password is wrong
+	`)
+}
+
+// The log names the app password.
+func TestAppPasswordInTheLog(t *testing.T) {
+	g := gate(t)
+	password, err := g.Users.AddApp("alice", "phone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, withGate(g))
+	c := s.dial(nil, strong)
+	c.do("LOGIN alice " + password)
+	s.waitLog("msg=login remote=")
+	s.waitLog("user=alice mechanism=LOGIN app=phone")
+	c = s.dial(nil, strong)
+	if line := c.scram("SCRAM-SHA-256-PLUS", scramClient(t, "alice", password, "").NewConversationWithChannelBinding(binding(t, c))); !strings.HasPrefix(line, "s OK ") {
+		t.Errorf("got %q", line)
+	}
+	s.waitLog("user=alice mechanism=SCRAM-SHA-256-PLUS app=phone")
+}

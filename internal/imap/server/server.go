@@ -24,6 +24,8 @@ type Authenticator interface {
 	Mechanisms(auth.Peer) []string
 	Login(ctx context.Context, peer auth.Peer, user, password string) (auth.Login, error)
 	Start(peer auth.Peer, mechanism string) auth.Exchange
+	// Admits says whether a user may still be here.
+	Admits(user string) (bool, error)
 }
 
 var _ Authenticator = (*auth.Gate)(nil)
@@ -57,6 +59,7 @@ type Server struct {
 	WriteTimeout     time.Duration // without progress in sending, 2 minutes
 	KeepAlive        time.Duration // between signs of life under IDLE, 2 minutes
 	ProgressEvery    time.Duration // between words on how far a long command has come, 10 seconds (RFC 9585 section 4)
+	AdmitEvery       time.Duration // between looks whether users may still be here, 10 seconds
 	Grace            time.Duration // for running commands at shutdown, 10 seconds
 }
 
@@ -83,6 +86,7 @@ func (s *Server) withDefaults() *Server {
 	orDefault(&cfg.WriteTimeout, 2*time.Minute)
 	orDefault(&cfg.KeepAlive, 2*time.Minute)
 	orDefault(&cfg.ProgressEvery, 10*time.Second)
+	orDefault(&cfg.AdmitEvery, 10*time.Second)
 	orDefault(&cfg.Grace, 10*time.Second)
 	return &cfg
 }
@@ -108,11 +112,15 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		start := func(raw net.Conn) { p.start(raw, i >= len(listeners)) }
 		p.wg.Go(func() { failed <- accept.Loop(ctx, l, cfg.Logger, start) })
 	}
+	watch, stopWatch := context.WithCancel(ctx)
+	defer stopWatch()
+	p.wg.Go(func() { p.expel(watch) })
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	stopWatch()
 	for _, l := range all {
 		l.Close()
 	}
@@ -178,11 +186,12 @@ func (p *pool) end(c *conn) {
 	p.countLocked(c, false)
 }
 
-// setBefore counts a connection among those before or after login.
-func (p *pool) setBefore(c *conn, before bool) {
+// setUser counts a connection among those after login, or before it if user is empty.
+func (p *pool) setUser(c *conn, user string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.countLocked(c, before)
+	c.user = user
+	p.countLocked(c, user == "")
 }
 
 // countLocked must be called with mu held.
@@ -223,6 +232,40 @@ func (p *pool) shut() {
 			c.raw.Close()
 		}
 	}
+}
+
+// expel ends the sessions of users who may not be here any more, until ctx ends.
+func (p *pool) expel(ctx context.Context) {
+	tick := time.NewTicker(p.cfg.AdmitEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for user, conns := range p.byUser() {
+			// A doubt is no reason: the file may be in the making.
+			if ok, err := p.cfg.Auth.Admits(user); ok || err != nil {
+				continue
+			}
+			for _, c := range conns {
+				c.session.Expel()
+			}
+		}
+	}
+}
+
+func (p *pool) byUser() map[string][]*conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	users := make(map[string][]*conn)
+	for c := range p.conns {
+		if c.user != "" {
+			users[c.user] = append(users[c.user], c)
+		}
+	}
+	return users
 }
 
 func (p *pool) kill() {

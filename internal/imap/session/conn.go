@@ -39,8 +39,8 @@ func (s *Session) setReadDeadline() error {
 	switch {
 	case s.cut:
 		return os.ErrDeadlineExceeded
-	case s.waiting && s.stopping:
-		return errStopping
+	case s.waiting && s.ending != nil:
+		return s.ending
 	}
 	return s.conn.SetReadDeadline(by)
 }
@@ -62,12 +62,19 @@ func (w sink) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// Stop makes the session end as soon as it waits for a command. It may be called
-// from any goroutine.
-func (s *Session) Stop() {
+// Stop makes the session end as soon as it waits for a command, because the server
+// does. It may be called from any goroutine.
+func (s *Session) Stop() { s.end(errStopping) }
+
+// Expel is Stop for a user who may not be here any more.
+func (s *Session) Expel() { s.end(errExpelled) }
+
+func (s *Session) end(reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stopping = true
+	if s.ending == nil {
+		s.ending = reason
+	}
 	if s.waiting {
 		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
@@ -82,14 +89,14 @@ func (s *Session) await() {
 }
 
 // awaited says that the client has begun something, and replaces an error that
-// Stop provoked.
+// end provoked.
 func (s *Session) awaited(err error) error {
 	s.inCommand = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = false
-	if s.stopping && errors.Is(err, os.ErrDeadlineExceeded) {
-		return errStopping
+	if s.ending != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		return s.ending
 	}
 	return err
 }

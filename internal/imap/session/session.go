@@ -119,10 +119,10 @@ type Session struct {
 	metadataSeq uint64   // of the last change of annotations that the client knows of
 	ownMetadata []uint64 // changes of its own behind that
 
-	mu       sync.Mutex // guards what follows
-	waiting  bool       // for a command
-	stopping bool
-	cut      bool // nothing is read any more: writing has failed
+	mu      sync.Mutex // guards what follows
+	waiting bool       // for a command
+	ending  error      // why it is to end; nil: it is not
+	cut     bool       // nothing is read any more: writing has failed
 }
 
 // enabled is what a client has asked for with ENABLE, or by using it.
@@ -146,6 +146,7 @@ func New(cfg *Config, conn net.Conn) *Session {
 var (
 	errLogout   = errors.New("logout")
 	errStopping = errors.New("server is shutting down")
+	errExpelled = errors.New("the user may not log in any more")
 	errTooBad   = errors.New("too many errors")
 	errGuessing = errors.New("too many failed logins")
 	errTalking  = errors.New("too many commands before login")
@@ -204,7 +205,7 @@ func (s *Session) farewell(err error) {
 		s.w.Status("*", "BYE", "UNAVAILABLE", s.cfg.Hostname+" is shutting down")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.w.Err() == nil:
 		s.w.Status("*", "BYE", "", "autologout: waited too long")
-	case errors.Is(err, errTooBad), errors.Is(err, errGuessing), errors.Is(err, errTalking), errors.Is(err, errGone), errors.Is(err, wire.ErrFlood):
+	case errors.Is(err, errTooBad), errors.Is(err, errGuessing), errors.Is(err, errTalking), errors.Is(err, errExpelled), errors.Is(err, errGone), errors.Is(err, wire.ErrFlood):
 		s.w.Status("*", "BYE", "", err.Error())
 	}
 	_ = s.w.Flush() // the client may be gone

@@ -1,0 +1,38 @@
+# bash completion for rtls-imapd
+
+_rtls_imapd() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word
+	local -a words=()
+	local before=
+	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+		[[ $word == -* || $before == --config || $before == -c || $before == --password-file ]] || words+=("$word")
+		before=$word
+	done
+	local users='rtls-imapd user list'
+	case $prev in
+	--config | -c | --password-file)
+		COMPREPLY=($(compgen -f -- "$cur"))
+		return
+		;;
+	esac
+	case "${words[*]}" in
+	'') COMPREPLY=($(compgen -W "user ban store --config --check-config --version --help" -- "$cur")) ;;
+	user) COMPREPLY=($(compgen -W "add passwd list disable enable rm app-password" -- "$cur")) ;;
+	'user list' | 'ban list') COMPREPLY=($(compgen -W "--json --config" -- "$cur")) ;;
+	'user add') COMPREPLY=($(compgen -W "--password-file --no-password --no-scram --config" -- "$cur")) ;;
+	'user passwd') COMPREPLY=($(compgen -W "--password-file --no-scram $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
+	'user app-password') COMPREPLY=($(compgen -W "add list revoke" -- "$cur")) ;;
+	'user disable' | 'user enable' | 'user rm' | 'user app-password '*)
+		if ((${#words[@]} == 2 || ${#words[@]} == 3 && ${#words[1]} == 12)); then
+			COMPREPLY=($(compgen -W "$($users 2>/dev/null | cut -d' ' -f1)" -- "$cur"))
+		elif [[ ${words[2]} == revoke ]]; then
+			COMPREPLY=($(compgen -W "$(rtls-imapd user app-password list "${words[3]}" 2>/dev/null | cut -d' ' -f1)" -- "$cur"))
+		fi
+		;;
+	ban) COMPREPLY=($(compgen -W "list lift" -- "$cur")) ;;
+	'ban lift') COMPREPLY=($(compgen -W "$(rtls-imapd ban list 2>/dev/null | tr -s ' ' | cut -d' ' -f2)" -- "$cur")) ;;
+	store) COMPREPLY=($(compgen -W "check repair rebuild" -- "$cur")) ;;
+	'store '*) COMPREPLY=($(compgen -W "--quiet --json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur") $(compgen -d -- "$cur")) ;;
+	esac
+}
+complete -F _rtls_imapd rtls-imapd

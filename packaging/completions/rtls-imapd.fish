@@ -1,0 +1,24 @@
+# fish completion for rtls-imapd
+
+function __rtls_imapd_users
+    rtls-imapd user list 2>/dev/null | cut -d' ' -f1
+end
+
+complete -c rtls-imapd -f
+complete -c rtls-imapd -n __fish_use_subcommand -a user -d 'look after users'
+complete -c rtls-imapd -n __fish_use_subcommand -a ban -d 'who is shut out'
+complete -c rtls-imapd -n __fish_use_subcommand -a store -d 'check an account'
+complete -c rtls-imapd -n '__fish_seen_subcommand_from user' -a 'add passwd list disable enable rm app-password'
+complete -c rtls-imapd -n '__fish_seen_subcommand_from app-password' -a 'add list revoke'
+complete -c rtls-imapd -n '__fish_seen_subcommand_from passwd disable enable rm app-password store' -a '(__rtls_imapd_users)'
+complete -c rtls-imapd -n '__fish_seen_subcommand_from ban' -a 'list lift'
+complete -c rtls-imapd -n '__fish_seen_subcommand_from store' -a 'check repair rebuild'
+complete -c rtls-imapd -s c -l config -r -F -d configuration
+complete -c rtls-imapd -l check-config -d 'say whether the configuration is right'
+complete -c rtls-imapd -l password-file -r -F -d 'its first line is the password'
+complete -c rtls-imapd -l no-password -d 'the user logs in by other means'
+complete -c rtls-imapd -l no-scram -d 'write the hash alone'
+complete -c rtls-imapd -s q -l quiet -d 'show no progress'
+complete -c rtls-imapd -l json -d 'write JSON'
+complete -c rtls-imapd -l version -d 'print the version'
+complete -c rtls-imapd -s h -l help -d 'print the options'
