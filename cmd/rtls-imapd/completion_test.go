@@ -50,7 +50,7 @@ _rtls_imapd
 printf '%s\n' "${COMPREPLY[*]}"`
 	for words, want := range map[string]string{
 		"rtls-imapd u":                               "user",
-		"rtls-imapd --config x b":                    "",
+		"rtls-imapd --config x b":                    "ban",
 		"rtls-imapd user ad":                         "add",
 		"rtls-imapd user add --no-s":                 "--no-scram",
 		"rtls-imapd user rm ":                        "alice bob",

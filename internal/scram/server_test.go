@@ -71,7 +71,9 @@ func TestServerFinalMessage(t *testing.T) {
 		change func(string) string
 		want   error
 	}{
-		{func(m string) string { return strings.Replace(m, "c=biws", "c="+base64.StdEncoding.EncodeToString([]byte("n,,x")), 1) }, ErrBinding},
+		{func(m string) string {
+			return strings.Replace(m, "c=biws", "c="+base64.StdEncoding.EncodeToString([]byte("n,,x")), 1)
+		}, ErrBinding},
 		{func(m string) string { return strings.Replace(m, ",r=", ",r=x", 1) }, errMalformed},
 		{func(m string) string { return strings.Replace(m, ",p=", ",x=1,p=", 1) }, ErrProof}, // an extension, which is signed
 		{func(m string) string { return m[:len(m)-4] }, errMalformed},
