@@ -25,7 +25,10 @@ const (
 func Of(content io.ReaderAt, root *mimetree.Part) (string, error) {
 	for _, p := range texts(root, nil) {
 		raw := io.NewSectionReader(content, p.Body.Start, p.Body.Size())
-		decoded, _ := transfer.NewReader(p.Encoding, raw)
+		decoded, known := transfer.NewReader(p.Encoding, raw)
+		if !known {
+			continue
+		}
 		if r, err := charset.Reader(p.Param("charset"), decoded); err == nil {
 			decoded = r // else it is as good as anything
 		}
@@ -37,7 +40,7 @@ func Of(content io.ReaderAt, root *mimetree.Part) (string, error) {
 		if p.Is("text", "html") {
 			text = htmlText(text)
 		} else {
-			text = unquoted(text)
+			text = unquoted(unarmored(text))
 		}
 		if text = oneLine(text); text != "" {
 			return text, nil
@@ -61,6 +64,35 @@ func texts(p *mimetree.Part, list []*mimetree.Part) []*mimetree.Part {
 		list = append(list, p)
 	}
 	return list
+}
+
+// Lines of OpenPGP inside a text (RFC 9580 sections 6.2 and 7).
+const (
+	encrypted = "-----BEGIN PGP MESSAGE-----"
+	signed    = "-----BEGIN PGP SIGNED MESSAGE-----"
+	signature = "-----BEGIN PGP SIGNATURE-----"
+)
+
+// unarmored leaves out what is encrypted, and of what is signed all but the text.
+func unarmored(text string) string {
+	text, _, _ = strings.Cut(text, encrypted)
+	before, rest, found := strings.Cut(text, signed)
+	if !found {
+		return text
+	}
+	header := true // lines such as "Hash: SHA512", up to an empty one
+	var b strings.Builder
+	b.WriteString(before)
+	rest, _, _ = strings.Cut(rest, signature)
+	_, rest, _ = strings.Cut(rest, "\n")
+	for line := range strings.Lines(rest) {
+		if header {
+			header = strings.TrimRight(line, "\r\n") != ""
+			continue
+		}
+		b.WriteString(strings.TrimPrefix(line, "- "))
+	}
+	return b.String()
 }
 
 // unquoted leaves out quoted lines and the signature.

@@ -30,7 +30,11 @@ func TestOf(t *testing.T) {
 	for raw, want := range map[string]string{
 		"\r\nHello,\r\n\r\n  how  are\tyou?\r\n":                   "Hello, how are you?",
 		"\r\n> quoted\r\n> more\r\nanswer\r\n-- \r\nsignature\r\n": "answer",
-		"\r\n":                             "",
+		"\r\n": "",
+		"\r\nSee:\r\n-----BEGIN PGP MESSAGE-----\r\n\r\nhQEMA\r\n-----END PGP MESSAGE-----\r\n":                                                                         "See:",
+		"\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\nHash: SHA512\r\n\r\nHello,\r\n- -- me\r\n-----BEGIN PGP SIGNATURE-----\r\n\r\niQ\r\n-----END PGP SIGNATURE-----\r\n": "Hello, -- me",
+		"\r\n-----BEGIN PGP SIGNED MESSAGE-----\r\n\r\nHello\r\n\r\nyou\r\n":                                                                                            "Hello you",
+		"Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\n":                                                                                                  "",
 		"Content-Type: image/png\r\n\r\nx": "",
 		"\r\n" + strings.Repeat("é", 300):  strings.Repeat("é", 200),
 		"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nK=E4se ist =\r\ngut":                   "Käse ist gut",

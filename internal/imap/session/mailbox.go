@@ -95,7 +95,7 @@ func (s *Session) statusItem(status store.Status, item string) uint64 {
 		return uint64(status.Unseen)
 	case "DELETED":
 		return uint64(status.Deleted)
-	case "DELETED-STORAGE":
+	case "DELETED-STORAGE": // the sum of RFC822.SIZE, in octets (RFC 9208 section 4.1.4)
 		return uint64(status.DeletedSize)
 	case "SIZE":
 		return uint64(status.Size)
