@@ -50,14 +50,14 @@ func FuzzSession(f *testing.F) {
 		"IDLE\nNOOP", "AUTHENTICATE PLAIN\nLOGIN a b", "STATUS INBOX (SIZE)\nUNAUTHENTICATE", "CLOSE\nLOGOUT", "x {5+}", "\"{99999999999+}", "ID NIL\nCAPABILITY", "SEARCH SUBJECT {5}", "UID STORE 1 (UNCHANGEDSINCE 1) FLAGS ()",
 		"SORT RETURN (UPDATE (UID ENVELOPE) ALL) (SUBJECT) UTF-8 UNSEEN\nSEARCH RETURN (UPDATE COUNT) 2:*\nSTORE 1:2 +FLAGS (\\Seen \\Deleted)\nEXPUNGE\nAPPEND INBOX {3+}\nNOOP\nCANCELUPDATE \"t0\"", "ESEARCH IN (selected personal subtree-one x) RETURN (ALL SAVE) TEXT a\nESEARCH 1:* NOT RECENT\nESEARCH IN (mailboxes INBOX) $",
 	} {
-		for state := range uint8(3) {
-			f.Add(state, []byte(seed))
+		for state := range fuzzStates {
+			f.Add(uint8(state), []byte(seed))
 		}
 	}
 	f.Fuzz(func(t *testing.T, state uint8, input []byte) {
 		account := newFuzzAccount(t)
 		c := startFuzz(t, account)
-		for i, line := range []string{"LOGIN a b", "SELECT INBOX"}[:state%3] {
+		for i, line := range fuzzStates[int(state)%len(fuzzStates)] {
 			if !c.command(fmt.Sprintf("p%d", i), line) {
 				t.Fatal("no login")
 			}
@@ -69,6 +69,20 @@ func FuzzSession(f *testing.F) {
 		}
 		c.command("end", "NOOP")
 	})
+}
+
+// fuzzStates are what leads to each state of a session, and to each that an extension
+// makes of it.
+var fuzzStates = [][]string{
+	{},
+	{"LOGIN a b"},
+	{"LOGIN a b", "SELECT INBOX"},
+	{"LOGIN a b", "EXAMINE INBOX"},
+	{"LOGIN a b", "ENABLE IMAP4rev2", "SELECT INBOX"},
+	{"LOGIN a b", "ENABLE QRESYNC", "SELECT INBOX"},
+	{"LOGIN a b", "ENABLE UIDONLY UTF8=ACCEPT", "SELECT INBOX"},
+	{"LOGIN a b", "SELECT INBOX", "SEARCH RETURN (SAVE) ALL", "UNSELECT"},
+	{"LOGIN a b", "SELECT INBOX", "DELETE INBOX", "UNAUTHENTICATE"},
 }
 
 func newFuzzAccount(t *testing.T) *store.Account {
