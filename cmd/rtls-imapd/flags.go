@@ -20,6 +20,7 @@ const (
 	modeUser
 	modeBan
 	modeStore
+	modeAudit
 	modeCheckConfig
 	modeVersion
 	modeHelp
@@ -29,8 +30,10 @@ const (
 type options struct {
 	mode         mode
 	config       string
-	user         string // or, with store, the directory of an account, or, with ban, an address
+	user         string // or, with store and audit, the directory of an account, or, with ban, an address
 	app          string // of an app password
+	mailbox      string // of audit; empty: all of them
+	uid          uint32 // of audit; 0: all of them
 	passwordFile string // empty: ask, or standard input
 	noPassword   bool
 	noScram      bool
@@ -49,6 +52,7 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] ban list [--json]
        rtls-imapd [--config FILE] ban lift ADDRESS|USER
        rtls-imapd [--config FILE] store check|repair|rebuild [--quiet] [--json] ACCOUNT
+       rtls-imapd [--config FILE] audit [--json] ACCOUNT [MAILBOX [UID]]
 
   --config FILE         default: ` + config.SystemPath + `
   --password-file FILE  its first line is the password; without it, rtls-imapd asks
@@ -109,7 +113,7 @@ func parseArgs(args []string) (*options, error) {
 // checkFlags makes sure that flags go with the command.
 func (o *options) checkFlags(given func(flag string) bool) error {
 	sets := o.mode == modeUser && (o.action == "add" || o.action == "passwd")
-	lists := o.mode == modeStore || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
+	lists := o.mode == modeStore || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
 	switch {
 	case given("password-file") && !sets:
 		return errors.New("--password-file goes with user add and user passwd")
@@ -124,7 +128,7 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 	case o.quiet && o.mode != modeStore:
 		return errors.New("--quiet goes with store")
 	case o.json && !lists:
-		return errors.New("--json goes with store, user list, user app-password list and ban list")
+		return errors.New("--json goes with store, audit, user list, user app-password list and ban list")
 	}
 	return nil
 }
@@ -137,12 +141,14 @@ func (o *options) readCommand(words []string) error {
 	switch words[0] {
 	case "store":
 		return o.readStoreCommand(words[1:])
+	case "audit":
+		return o.readAuditCommand(words[1:])
 	case "user":
 		return o.readUserCommand(words[1:])
 	case "ban":
 		return o.readBanCommand(words[1:])
 	}
-	return fmt.Errorf("there is no command %q; write user, ban or store with what to do, or nothing to serve", words[0])
+	return fmt.Errorf("there is no command %q; write user, ban, store or audit with what to do, or nothing to serve", words[0])
 }
 
 // readUserCommand reads what stands behind user.

@@ -38,6 +38,8 @@ func run(ctx context.Context, env cli.Env) error {
 		return manageBans(env, o)
 	case modeStore:
 		return mendStore(ctx, env, o)
+	case modeAudit:
+		return audit(ctx, env, o)
 	case modeCheckConfig:
 		return checkConfig(env, o)
 	}

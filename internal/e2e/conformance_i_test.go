@@ -41,6 +41,8 @@ func TestConformanceI(t *testing.T) {
 		{"I17_reload_of_all_domains", i17Domains},
 		{"I18_expired_certificate", i18},
 		{"I19_cut_off_inside_append", i19},
+		{"I20_audit", i20},
+		{"I21_utf8_mail_is_not_hidden", i21},
 		{"I22_compression_is_off", i22},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.test(t, p) })
