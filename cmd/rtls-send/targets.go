@@ -76,7 +76,7 @@ func (s *settings) target(env cli.Env, server *config.Target, conf *tls.Config) 
 	t := &submit.Target{
 		Host: server.Host, Port: server.Port, StartTLS: server.TLS == "starttls",
 		SRV: server.SRV, SRVAllow: server.SRVAllow,
-		TLS: conf, DANE: server.DANE,
+		TLS: conf, DANE: server.DANE, BDAT: server.BDAT,
 		Login: s.login(env, server),
 	}
 	var err error

@@ -66,6 +66,8 @@ type Target struct {
 	Netrc              string   `toml:"netrc"`               // file with a line for host and user
 	TokenCommand       []string `toml:"token_command"`       // argv, no shell; its output is an OAuth token
 
+	BDAT bool `toml:"bdat"` // send the text with BDAT where CHUNKING is offered
+
 	Proxy        string   `toml:"proxy"`         // socks5://host:port
 	ProxyCommand []string `toml:"proxy_command"` // argv, no shell; the connection is its input and output
 	Source       string   `toml:"source"`        // our own IP address

@@ -62,6 +62,12 @@ func message(to ...string) *Mail {
 // sends is compared, flight by flight.
 func playWith(t *testing.T, ctx context.Context, m *Mail, o Options, steps ...step) (*Receipt, error) {
 	t.Helper()
+	return playAt(t, ctx, func(*Target) {}, m, o, steps...)
+}
+
+// playAt is playWith for a target that has more to it.
+func playAt(t *testing.T, ctx context.Context, change func(*Target), m *Mail, o Options, steps ...step) (*Receipt, error) {
+	t.Helper()
 	ca, err := testpki.New()
 	if err != nil {
 		t.Fatal(err)
@@ -94,9 +100,9 @@ func playWith(t *testing.T, ctx context.Context, m *Mail, o Options, steps ...st
 	if o.Hostname == "" {
 		o.Hostname = "client.example.org"
 	}
-	return Send(ctx, &Target{
-		Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, Login: alice(),
-	}, m, o)
+	target := &Target{Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, TLS: config, Login: alice()}
+	change(target)
+	return Send(ctx, target, m, o)
 }
 
 func play(t *testing.T, m *Mail, steps ...step) (*Receipt, error) {

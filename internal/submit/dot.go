@@ -2,6 +2,7 @@ package submit
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -38,6 +39,24 @@ func (d *dotWriter) Write(p []byte) (int, error) {
 	d.put(p)
 	return size, d.err
 }
+
+// chunkWriter writes as many octets as were announced, and none beyond.
+type chunkWriter struct {
+	w    io.Writer
+	left int64
+	err  error // of w
+}
+
+func (c *chunkWriter) Write(p []byte) (int, error) {
+	if int64(len(p)) > c.left {
+		return 0, errTooLong
+	}
+	c.left -= int64(len(p))
+	_, c.err = c.w.Write(p)
+	return len(p), c.err
+}
+
+var errTooLong = errors.New("the message is longer than was said")
 
 func (d *dotWriter) put(p []byte) {
 	if d.err == nil {

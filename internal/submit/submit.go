@@ -51,6 +51,9 @@ type Target struct {
 	// there are some that DNSSEC proves (RFC 7672).
 	DANE bool
 
+	// BDAT sends the text in a chunk where the server offers CHUNKING (RFC 3030).
+	BDAT bool
+
 	Login Login
 	Dial  Dial // in place of the one of Options; optional
 }

@@ -73,6 +73,10 @@ func (s *session) transact(m *Mail, last bool) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
+	if s.chunking() {
+		s.at = stageData
+		return s.content(m, last)
+	}
 	if !dataAsked {
 		if err := s.writeCommands("DATA"); err != nil {
 			return Reply{}, s.lost(err)
@@ -118,7 +122,7 @@ func (s *session) envelope(m *Mail, last bool) (dataAsked bool, err error) {
 	group := 1
 	if s.offers("PIPELINING") {
 		group = maxGroup
-		if len(m.To) == 1 {
+		if len(m.To) == 1 && !s.chunking() {
 			commands = append(commands, "DATA")
 			dataAsked = true
 		}
@@ -207,22 +211,60 @@ func (s *session) abandon(dataAsked, last bool) {
 	s.reset(last)
 }
 
-// content sends the text and the final dot, and QUIT in the same group if this was
-// the last message and that is allowed.
-func (s *session) content(m *Mail, last bool) (Reply, error) {
+// chunking says whether the text goes by BDAT (RFC 3030). A chunk is as safe as what
+// ends it: the last one is empty, so that the server has no whole message before all
+// of the text could be read.
+func (s *session) chunking() bool { return s.target.BDAT && s.offers("CHUNKING") }
+
+// writeText sends the text, up to the final dot.
+func (s *session) writeText(m *Mail) error {
 	dots := &dotWriter{w: s.w, lineStart: true}
 	if _, err := m.Content.WriteTo(dots); err != nil {
-		s.dead = true
-		if dots.err == nil { // the text could not be read: the server must not take half of it
-			return Reply{}, &unreadable{cli.Errorf(cli.TempFail, "read the message back: %w", err)}
-		}
-		return Reply{}, s.lastWords(stageData, err)
+		return s.halfWritten(err, dots.err)
 	}
 	if !dots.lineStart {
 		s.dead = true
-		return Reply{}, &unreadable{cli.Errorf(cli.Software, "the message does not end with a line end")}
+		return &unreadable{cli.Errorf(cli.Software, "the message does not end with a line end")}
 	}
-	end := ".\r\n"
+	return nil
+}
+
+// writeChunk sends the text as one chunk.
+func (s *session) writeChunk(m *Mail) error {
+	line := fmt.Sprintf("BDAT %d", m.Size)
+	s.trace("> ", line)
+	_, _ = s.w.WriteString(line + "\r\n") // Flush has the error
+	chunk := &chunkWriter{w: s.w, left: m.Size}
+	if _, err := m.Content.WriteTo(chunk); err != nil {
+		return s.halfWritten(err, chunk.err)
+	}
+	if chunk.left != 0 {
+		s.dead = true
+		return &unreadable{cli.Errorf(cli.Software, "the message is not as long as was said")}
+	}
+	return nil
+}
+
+// halfWritten ends a session whose server has a part of the text. ours is the
+// connection's error, if that is the reason.
+func (s *session) halfWritten(err, ours error) error {
+	s.dead = true
+	if ours == nil { // the text could not be read: the server must not take half of it
+		return &unreadable{cli.Errorf(cli.TempFail, "read the message back: %w", err)}
+	}
+	return s.lastWords(stageData, err)
+}
+
+// content sends the text and what ends it, and QUIT in the same group if this was the
+// last message and that is allowed.
+func (s *session) content(m *Mail, last bool) (Reply, error) {
+	write, end, replies := s.writeText, ".\r\n", 1
+	if s.chunking() {
+		write, end, replies = s.writeChunk, "BDAT 0 LAST\r\n", 2
+	}
+	if err := write(m); err != nil {
+		return Reply{}, err
+	}
 	together := last && s.offers("PIPELINING")
 	if together {
 		end += "QUIT\r\n"
@@ -241,9 +283,14 @@ func (s *session) content(m *Mail, last bool) (Reply, error) {
 		return Reply{}, s.lost(err)
 	}
 	r, err := s.read()
+	for ; replies > 1 && err == nil && r.positive(); replies-- { // after a refusal there is nothing to learn
+		r, err = s.read()
+	}
 	switch {
 	case err != nil:
 		return Reply{}, s.lost(err)
+	case replies > 1:
+		s.dead = true
 	case together:
 		s.awaitEnd()
 	case last:
