@@ -2,13 +2,31 @@
 
 GO ?= go
 
-.PHONY: all demo test build vet setup soak bench-store bench-imap bench-lda bench-send lda-faults clean
+.PHONY: all install demo test build vet setup soak bench-store bench-imap bench-lda bench-send lda-faults clean
 
 all: build
 
 # Without C the commands start a quarter faster; see internal/auth/system.go.
 build:
 	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...
+
+PREFIX = /usr/local
+MANDIR = $(PREFIX)/share/man
+UNITDIR = $(PREFIX)/lib/systemd/system
+
+# With DESTDIR, as for a package. It enables nothing and replaces no sendmail.
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR)
+	install bin/rtls-send bin/rtls-lda bin/rtls-imapd $(DESTDIR)$(PREFIX)/bin
+	install -m 0644 cmd/rtls-send/rtls-send.1 $(DESTDIR)$(MANDIR)/man1
+	install -m 0644 internal/config/rtls.toml.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 0644 cmd/rtls-lda/rtls-lda.8 cmd/rtls-imapd/rtls-imapd.8 $(DESTDIR)$(MANDIR)/man8
+	for unit in packaging/systemd/*; do \
+		sed 's,@BINDIR@,$(PREFIX)/bin,' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
+	for c in rtls-send rtls-lda rtls-imapd; do \
+		if [ -e packaging/completions/$$c.bash ]; then install -D -m 0644 packaging/completions/$$c.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c; fi; \
+		if [ -e packaging/completions/_$$c ]; then install -D -m 0644 packaging/completions/_$$c $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$c; fi; \
+		if [ -e packaging/completions/$$c.fish ]; then install -D -m 0644 packaging/completions/$$c.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$c.fish; fi; done
 
 demo:
 	KEEP=$(KEEP) $(GO) run ./internal/demo
@@ -25,7 +43,7 @@ vet:
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
 	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-sieve procmail maildrop \
-	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli \
+	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd \
 	offlineimap3 aerc imapfilter
 
 # These conflict with Postfix, or would change the machine; they are unpacked below
