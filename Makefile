@@ -43,7 +43,7 @@ vet:
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
 	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-sieve procmail maildrop \
-	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd \
+	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd systemd \
 	offlineimap3 aerc imapfilter
 
 # These conflict with Postfix, or would change the machine; they are unpacked below

@@ -1,0 +1,51 @@
+// Package packaging tests what packages are made of.
+package packaging
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// "make install" brings all that belongs to a command, and units that systemd takes.
+func TestInstall(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command("make", "-C", "..", "install", "PREFIX=/usr", "DESTDIR="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, file := range []string{
+		"bin/rtls-send", "bin/rtls-lda", "bin/rtls-imapd",
+		"share/man/man1/rtls-send.1", "share/man/man5/rtls.toml.5", "share/man/man8/rtls-lda.8", "share/man/man8/rtls-imapd.8",
+		"share/bash-completion/completions/rtls-send", "share/zsh/site-functions/_rtls-send", "share/fish/vendor_completions.d/rtls-send.fish",
+	} {
+		if _, err := os.Stat(filepath.Join(dir, "usr", file)); err != nil {
+			t.Error(err)
+		}
+	}
+	units, err := filepath.Glob(filepath.Join(dir, "usr/lib/systemd/system/*"))
+	if err != nil || len(units) < 6 {
+		t.Fatalf("%d units, %v", len(units), err)
+	}
+	for _, unit := range units { // so that verify finds the programs
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "@BINDIR@") {
+			t.Errorf("%s: a path is not filled in", unit)
+		}
+		if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "=/usr/bin/", "="+dir+"/usr/bin/")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd is not installed; make setup does it on Debian")
+	}
+	if out, err := exec.Command(analyze, append([]string{"verify", "--man=no"}, units...)...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
