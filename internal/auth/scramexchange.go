@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 
 	"rtls/internal/scram"
 )
@@ -114,7 +115,7 @@ func explainScram(err error) error {
 }
 
 // binds says whether SCRAM-SHA-256-PLUS is offered to a peer.
-func (g *Gate) binds(p Peer) bool { return g.offers(mechanisms()[0], p) }
+func (g *Gate) binds(p Peer) bool { return slices.Contains(g.Mechanisms(p), ScramPlus) }
 
 func (g *Gate) scramReady() bool {
 	return g.Users.scramReady()
