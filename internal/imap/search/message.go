@@ -12,7 +12,6 @@ import (
 	"github.com/emersion/go-message/charset"
 
 	"rtls/internal/imap/command"
-	"rtls/internal/imap/transfer"
 	"rtls/internal/mimetree"
 	"rtls/store"
 )
@@ -188,9 +187,13 @@ func decodeCharset(label string, r io.Reader) (io.Reader, error) {
 
 // headerTest looks for a text in fields of a name; an empty text asks whether
 // there is one.
-func headerTest(name, text string) test {
+func (q *Query) headerTest(name, text string) test {
 	needle := strings.ToLower(text)
-	return test{cost: costHeader, ok: func(m *message) (found bool, err error) {
+	without := q.without(needle, Header)
+	return test{cost: costHeader, without: without, ok: func(m *message) (found bool, err error) {
+		if without(m.Message) {
+			return false, nil
+		}
 		err = m.fields(name, func(value string) bool {
 			found = needle == "" || strings.Contains(strings.ToLower(value), needle)
 			return found
@@ -223,11 +226,19 @@ func sentTest(key command.Key) test {
 
 // textTest looks for a text in what a reader would see of the message: the text
 // parts, decoded, the headers of messages in it and, with header, its own.
-func textTest(text string, header bool) test {
+func (q *Query) textTest(text string, header bool) test {
 	needle := strings.ToLower(text)
-	return test{cost: costBody, ok: func(m *message) (bool, error) {
+	in := Body
+	if header {
+		in |= Header
+	}
+	without := q.without(needle, in)
+	return test{cost: costBody, without: without, ok: func(m *message) (bool, error) {
 		if needle == "" {
 			return true, nil
+		}
+		if without(m.Message) {
+			return false, nil
 		}
 		if header {
 			raw, err := m.readHeader()
@@ -235,89 +246,6 @@ func textTest(text string, header bool) test {
 				return err == nil, err
 			}
 		}
-		if err := m.open(); err != nil {
-			return false, err
-		}
-		if m.tree == nil {
-			var err error
-			if m.tree, err = mimetree.Parse(m.section(mimetree.Span{Start: 0, End: m.content.Size()})); err != nil {
-				return false, err
-			}
-		}
-		return m.inPart(m.tree, needle)
+		return m.inBody(finder(needle))
 	}}
-}
-
-// inHeader looks at every field of a header, its name included.
-func inHeader(header []byte, needle string) bool {
-	return lines(header, func(line []byte) bool {
-		return strings.Contains(strings.ToLower(decodeHeader(line)), needle)
-	})
-}
-
-func (m *message) inPart(p *mimetree.Part, needle string) (bool, error) {
-	if err := m.ctx.Err(); err != nil {
-		return false, err
-	}
-	if p.IsMessage() && len(p.Children) > 0 {
-		header, err := headerOf(m.section(p.Children[0].Header))
-		if err != nil || inHeader(header, needle) {
-			return err == nil, err
-		}
-	}
-	for _, child := range p.Children {
-		if found, err := m.inPart(child, needle); found || err != nil {
-			return found, err
-		}
-	}
-	isText := p.Is("text", "") || p.IsMultipart() && len(p.Children) == 0
-	if !isText {
-		return false, nil
-	}
-	decoded, _ := transfer.NewReader(p.Encoding, m.section(p.Body))
-	decoded, _ = decodeCharset(p.Param("charset"), decoded)
-	return contains(decoded, needle)
-}
-
-// contains looks for a lower-case text in what a reader holds, in any case, in
-// bounded memory.
-func contains(r io.Reader, needle string) (bool, error) {
-	const piece = 32 << 10
-	raw := make([]byte, 0, piece)
-	var folded []byte
-	for {
-		n, err := r.Read(raw[len(raw):cap(raw)])
-		raw = raw[:len(raw)+n]
-		whole := len(raw)
-		if err == nil {
-			whole = wholeRunes(raw)
-		}
-		folded = append(folded, bytes.ToLower(raw[:whole])...)
-		if bytes.Contains(folded, []byte(needle)) {
-			return true, nil
-		}
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return false, err
-		}
-		raw = raw[:copy(raw, raw[whole:])]
-		if keep := len(needle) - 1; len(folded) > keep {
-			folded = folded[:copy(folded, folded[len(folded)-keep:])]
-		}
-	}
-}
-
-// wholeRunes is how much of b there is without a character that is cut off.
-func wholeRunes(b []byte) int {
-	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return i
-			}
-			break
-		}
-	}
-	return len(b)
 }

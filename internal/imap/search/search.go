@@ -14,7 +14,7 @@ import (
 	"rtls/store"
 )
 
-// Env is what a search needs to know of the session it runs in. All of it is
+// Env is what a search needs to know of the session it runs in. All but Index is
 // required.
 type Env struct {
 	Now time.Time
@@ -24,6 +24,7 @@ type Env struct {
 	HasFlag func(m store.Message, flag string) bool
 	Recent  func(uid uint32) bool
 	Open    func(ctx context.Context, uid uint32) (*store.Content, error)
+	Index   TextIndex // nil if there is none
 }
 
 // Query is a key made ready to be asked of many messages. It belongs to one
@@ -45,9 +46,9 @@ const (
 
 // test is a compiled key.
 type test struct {
-	cost  cost
-	ok    func(m *message) (bool, error)
-	quick []test // have to be true, too, and need only the index
+	cost    cost
+	ok      func(m *message) (bool, error)
+	without func(store.Message) bool // says, by indexes alone, that it cannot be ok; may be nil
 }
 
 // Compile prepares a key.
@@ -63,19 +64,10 @@ func (q *Query) LooksAtHeader() bool { return q.common }
 // LooksAtMessages says whether the query needs more than the index knows.
 func (q *Query) LooksAtMessages() bool { return q.test.cost != costMeta }
 
-// MayMatch says whether a message can be meant, by what the index knows.
-func (q *Query) MayMatch(ctx context.Context, m store.Message) bool {
-	quick := q.test.quick
-	if q.test.cost == costMeta {
-		quick = []test{q.test}
-	}
-	for _, t := range quick {
-		if ok, _ := t.ok(&message{Message: m, ctx: ctx, env: &q.env}); !ok {
-			return false
-		}
-	}
-	return true
-}
+// MayMatch says whether a message can be meant, by what indexes know.
+func (q *Query) MayMatch(m store.Message) bool { return q.test.mayBe(m) }
+
+func (t *test) mayBe(m store.Message) bool { return t.without == nil || !t.without(m) }
 
 // Match reports whether a message is meant. A message that is gone is not. Its
 // summary may be nil.
@@ -103,9 +95,9 @@ func (q *Query) compile(key command.Key) test {
 		}}
 	case command.HeaderField:
 		q.common = q.common || mimetree.IsCommon(key.Field)
-		return headerTest(key.Field, key.Text)
+		return q.headerTest(key.Field, key.Text)
 	case command.InBody, command.InText:
-		return textTest(key.Text, key.Op == command.InText)
+		return q.textTest(key.Text, key.Op == command.InText)
 	case command.SentBefore, command.SentOn, command.SentSince:
 		q.common = true
 		return sentTest(key)
@@ -114,7 +106,11 @@ func (q *Query) compile(key command.Key) test {
 		return threadTest(key.Text)
 	}
 	ok := q.metaTest(key)
-	return test{cost: costMeta, ok: func(m *message) (bool, error) { return ok(m.Message), nil }}
+	return test{
+		cost:    costMeta,
+		ok:      func(m *message) (bool, error) { return ok(m.Message), nil },
+		without: func(m store.Message) bool { return !ok(m) },
+	}
 }
 
 func (q *Query) compileAll(keys []command.Key) []test {
@@ -143,21 +139,22 @@ func all(tests []test) test {
 		}
 		return true, nil
 	}
-	cheap := 0
-	for cheap < len(tests) && tests[cheap].cost == costMeta {
-		cheap++
-	}
-	return test{mostOf(tests), ok, tests[:cheap]}
+	return test{mostOf(tests), ok, func(m store.Message) bool {
+		return slices.ContainsFunc(tests, func(t test) bool { return !t.mayBe(m) })
+	}}
 }
 
 func anyOf(tests []test) test {
-	return test{cost: mostOf(tests), ok: func(m *message) (bool, error) {
+	ok := func(m *message) (bool, error) {
 		for _, t := range tests {
 			if ok, err := t.ok(m); err != nil || ok {
 				return ok, err
 			}
 		}
 		return false, nil
+	}
+	return test{mostOf(tests), ok, func(m store.Message) bool {
+		return !slices.ContainsFunc(tests, func(t test) bool { return t.mayBe(m) })
 	}}
 }
 

@@ -154,7 +154,7 @@ func (s *Session) findBySummary(ctx context.Context, q *search.Query, among targ
 	var batch []int
 	err := among.each(func(at int) error {
 		done.Add(1)
-		if q.MayMatch(ctx, v.snap.At(at)) {
+		if q.MayMatch(v.snap.At(at)) {
 			batch = append(batch, at)
 		}
 		if len(batch) < summaryBatch {
