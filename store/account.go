@@ -173,3 +173,8 @@ func (a *Account) maildir() string { return filepath.Join(a.dir, "Maildir") }
 
 // private is the directory of what is not a message.
 func (a *Account) private() string { return filepath.Join(a.dir, ".rtls") }
+
+// CacheDir is the path of a directory, below .rtls/, for what somebody else keeps of
+// the account's messages and can work out again. Nothing makes it, and nothing but
+// Check looks at it: its permissions have to be those of the rest.
+func (a *Account) CacheDir(name string) string { return filepath.Join(a.private(), name) }

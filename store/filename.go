@@ -5,11 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -73,20 +72,58 @@ func (n *namer) keyOf(identity string) Key {
 	return Key(b)
 }
 
-// ownKey is a key of our making; its second part is the identity. A delivery does
-// without it.
-var ownKey = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\d+\.M\d+P\d+Q\d+R([0-9a-f]{16})(?:X[0-9a-f]{16})?\.`)
-})
-
 // identityOf is what a message and its copies have in common: 64 random bits, or,
 // where another program has made up the key, a digest of it.
-func identityOf(key Key) string {
-	if m := ownKey().FindStringSubmatch(string(key)); m != nil {
-		return m[1]
+func identityOf(key Key) string { return fmt.Sprintf("%016x", key.Identity()) }
+
+// Identity is the number in the ObjectID of the message.
+func (k Key) Identity() uint64 {
+	if id, ok := k.ownIdentity(); ok {
+		return id
 	}
-	sum := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(sum[:8])
+	sum := sha256.Sum256([]byte(k))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// ownIdentity reads the identity in a key of our making.
+func (k Key) ownIdentity() (id uint64, ok bool) {
+	rest := string(k)
+	for _, mark := range [...]string{".M", "P", "Q", "R"} {
+		digits := 0
+		for digits < len(rest) && '0' <= rest[digits] && rest[digits] <= '9' {
+			digits++
+		}
+		if rest, ok = strings.CutPrefix(rest[digits:], mark); digits == 0 || !ok {
+			return 0, false
+		}
+	}
+	if id, rest, ok = cutHex(rest); !ok {
+		return 0, false
+	}
+	if copied, isCopy := strings.CutPrefix(rest, "X"); isCopy {
+		if _, rest, ok = cutHex(copied); !ok {
+			return 0, false
+		}
+	}
+	return id, strings.HasPrefix(rest, ".")
+}
+
+// cutHex reads the 16 digits, with small letters, of a number.
+func cutHex(s string) (n uint64, rest string, ok bool) {
+	if len(s) < 16 {
+		return 0, s, false
+	}
+	for i := range 16 {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+			n = n<<4 | uint64(c-'0')
+		case 'a' <= c && c <= 'f':
+			n = n<<4 | uint64(c-'a'+10)
+		default:
+			return 0, s, false
+		}
+	}
+	return n, s[16:], true
 }
 
 // baseName is the base name of a message that we store ourselves.

@@ -98,3 +98,23 @@ func TestIdentity(t *testing.T) {
 		t.Error("two messages have one identity")
 	}
 }
+
+// An identity is read as it is written.
+func TestOwnIdentity(t *testing.T) {
+	for key, want := range map[Key]uint64{
+		"1.M2P3Q4R00000000000000ff.host":                  0xff,
+		"1.M2P3Q4R0123456789abcdefX0123456789abcdee.host": 0x0123456789abcdef,
+	} {
+		if got, ok := key.ownIdentity(); !ok || got != want {
+			t.Errorf("%s: %x, %v", key, got, ok)
+		}
+	}
+	for _, key := range []Key{
+		"", "1", "1.M2P3Q4R", ".M2P3Q4R00000000000000ff.host", "1.M2P3Q4R00000000000000FF.host", "1.M2P3Q4R00000000000000ff",
+		"1.M2P3Q4R00000000000000ff0.host", "1.M2P3Q4R00000000000000ffX00.host", "1.M2PQ4R00000000000000ff.host",
+	} {
+		if got, ok := key.ownIdentity(); ok {
+			t.Errorf("%s: %x", key, got)
+		}
+	}
+}
