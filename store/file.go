@@ -36,34 +36,33 @@ func (f *File) Stamp() Stamp { return Stamp{f.wire, f.bond, f.info.ModTime.UnixN
 // Close releases the file.
 func (f *File) Close() error { return f.f.Close() }
 
-// Stamp tells one state of a message, as the store shows it, from another. An
-// alteration that leaves a file's size and time as they were is found by
-// Account.Check alone, as with G13.
-type Stamp struct {
+// FileState is what a look at a message's file tells without reading it. An alteration
+// that leaves it as it was is found by Account.Check alone, as with G13.
+type FileState struct {
 	Wire     int64 // octets of the message in wire form, as the index has it
 	Size     int64 // octets of the file
 	Modified int64 // time of the file, in nanoseconds since 1970
 }
 
-// Stamp is the message's when it was opened.
-func (c *Content) Stamp() Stamp {
-	return Stamp{c.f.wire, c.f.info.Size, c.f.info.ModTime.UnixNano()}
+// State is that of the file when it was opened.
+func (c *Content) State() FileState {
+	return FileState{c.f.wire, c.f.info.Size, c.f.info.ModTime.UnixNano()}
 }
 
 // Unchanged says whether the file is what it was when it was opened, see
 // File.Unchanged.
 func (c *Content) Unchanged() bool { return c.f.Unchanged() }
 
-// Stamp looks at a message's file. It returns false where the file is not to be seen
-// under the name that it had last, whatever the reason.
-func (m *Mailbox) Stamp(uid uint32) (Stamp, bool) {
+// FileState looks at a message's file. It returns false where the file is not to be
+// seen under the name that it had last, whatever the reason.
+func (m *Mailbox) FileState(uid uint32) (FileState, bool) {
 	s := m.v.snap.Load()
 	at, ok := s.Find(uid)
 	if !ok {
-		return Stamp{}, false
+		return FileState{}, false
 	}
 	c, i := s.locate(at)
 	r := &c.rows[i]
 	info, err := m.v.a.fs.Stat(m.v.path(r.inNew, s.name(c, i)))
-	return Stamp{r.wireSize, info.Size, info.ModTime.UnixNano()}, err == nil && info.Mode.IsRegular()
+	return FileState{r.wireSize, info.Size, info.ModTime.UnixNano()}, err == nil && info.Mode.IsRegular()
 }

@@ -6,15 +6,19 @@ import (
 	"log/slog"
 	"sync"
 
+	"rtls/internal/cli"
+	"rtls/internal/imap/fulltext"
 	"rtls/internal/imap/session"
 	"rtls/store"
 )
 
 // accounts are the open accounts, one for all sessions of a user.
 type accounts struct {
-	open func(ctx context.Context, user string) (*store.Account, error)
-	most int // sessions of a user
-	log  *slog.Logger
+	open  func(ctx context.Context, user string) (*store.Account, error)
+	texts func(user string) bool // who has an index of texts; nil: nobody
+	turns *fulltext.Turns
+	most  int // sessions of a user
+	log   *slog.Logger
 
 	mu    sync.Mutex // guards what follows
 	users map[string]*shared
@@ -24,14 +28,15 @@ type accounts struct {
 type shared struct {
 	done    chan struct{} // closed when the fields below are set
 	account *store.Account
+	text    *fulltext.Keeper // nil: there is no index of texts
 	err     error
 
 	sessions int // guarded by accounts.mu
 }
 
-// get opens an account, or joins those who have it open. release has to be called
+// get opens an account, or joins those who have it open. Release has to be called
 // once.
-func (a *accounts) get(ctx context.Context, user string) (account *store.Account, release func(), err error) {
+func (a *accounts) get(ctx context.Context, user string) (session.Opened, error) {
 	a.mu.Lock()
 	s, found := a.users[user]
 	if !found {
@@ -40,27 +45,37 @@ func (a *accounts) get(ctx context.Context, user string) (account *store.Account
 	}
 	if s.sessions >= a.most {
 		a.mu.Unlock()
-		return nil, nil, session.ErrTooMany
+		return session.Opened{}, session.ErrTooMany
 	}
 	s.sessions++
 	a.mu.Unlock()
 
 	if !found {
-		s.fill(func() (*store.Account, error) { return a.open(ctx, user) })
+		s.fill(func() error { return a.fill(ctx, user, s) })
 	}
 	<-s.done
 	if s.err != nil {
 		a.release(user, s)
-		return nil, nil, s.err
+		return session.Opened{}, s.err
 	}
-	return s.account, func() { a.release(user, s) }, nil
+	return session.Opened{Account: s.account, Text: s.text, Release: func() { a.release(user, s) }}, nil
 }
 
-// fill sets the account or the error, also when open panics: others wait.
-func (s *shared) fill(open func() (*store.Account, error)) {
+// fill has the account opened or sets the error, also when open panics: others wait.
+func (s *shared) fill(open func() error) {
 	defer close(s.done)
 	s.err = errors.New("account was not opened")
-	s.account, s.err = open()
+	s.err = open()
+}
+
+func (a *accounts) fill(ctx context.Context, user string, s *shared) (err error) {
+	if s.account, err = a.open(ctx, user); err != nil {
+		return err
+	}
+	if a.texts != nil && a.texts(user) {
+		s.text = fulltext.New(s.account, a.log.With("user", cli.Printable(user))).Keep(a.turns)
+	}
+	return nil
 }
 
 func (a *accounts) release(user string, s *shared) {
@@ -73,6 +88,9 @@ func (a *accounts) release(user string, s *shared) {
 	a.mu.Unlock()
 	if !last || s.account == nil {
 		return
+	}
+	if s.text != nil {
+		s.text.Close()
 	}
 	if err := s.account.Close(); err != nil {
 		a.log.Warn("close account", "user", user, "err", err)

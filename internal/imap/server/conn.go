@@ -10,7 +10,6 @@ import (
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/imap/session"
-	"rtls/store"
 )
 
 // conn is one client's connection.
@@ -121,16 +120,18 @@ func (t timed) Next(ctx context.Context, response []byte) ([]byte, bool, error) 
 	return t.Exchange.Next(ctx, response)
 }
 
-func (b backend) Open(ctx context.Context, user string) (*store.Account, func(), error) {
+func (b backend) Open(ctx context.Context, user string) (session.Opened, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.c.pool.cfg.LoginTimeout)
 	defer cancel()
-	account, release, err := b.c.pool.accounts.get(ctx, user)
+	opened, err := b.c.pool.accounts.get(ctx, user)
 	if err != nil {
-		return nil, nil, err
+		return opened, err
 	}
 	b.c.pool.setUser(b.c, user)
-	return account, func() {
+	release := opened.Release
+	opened.Release = func() {
 		b.c.pool.setUser(b.c, "")
 		release()
-	}, nil
+	}
+	return opened, nil
 }

@@ -31,8 +31,8 @@ func (openDoor) Password(_ context.Context, user, _ string) (auth.Login, error) 
 
 func (b openDoor) Start(mechanism string) auth.Exchange { return auth.NewPlain(mechanism, b.Password) }
 
-func (b openDoor) Open(context.Context, string) (*store.Account, func(), error) {
-	return b.account, func() {}, nil
+func (b openDoor) Open(context.Context, string) (session.Opened, error) {
+	return session.Opened{Account: b.account, Release: func() {}}, nil
 }
 
 // Whatever a client says, in whatever state: each command gets one tagged reply,

@@ -14,6 +14,7 @@ import (
 
 	"rtls/internal/accept"
 	"rtls/internal/auth"
+	"rtls/internal/imap/fulltext"
 	"rtls/internal/imap/session"
 	"rtls/store"
 )
@@ -43,6 +44,9 @@ type Server struct {
 	// StartTLS are further listeners, whose clients speak in clear up to STARTTLS and
 	// can do nothing before it. Serve closes them, too.
 	StartTLS []net.Listener
+	// TextIndex says which users have an index of texts, which makes searches fast; nil:
+	// nobody has.
+	TextIndex func(user string) bool
 
 	AppendLimit int64 // octets of a message, 100 MiB
 	Compress    bool  // offer COMPRESS=DEFLATE
@@ -102,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	defer cancel()
 	p := &pool{
 		cfg: cfg, work: work,
-		accounts: accounts{open: cfg.OpenAccount, most: cfg.MaxPerUser, log: cfg.Logger, users: make(map[string]*shared)},
+		accounts: accounts{open: cfg.OpenAccount, texts: cfg.TextIndex, turns: fulltext.NewTurns(), most: cfg.MaxPerUser, log: cfg.Logger, users: make(map[string]*shared)},
 		conns:    make(map[*conn]struct{}),
 		perAddr:  make(map[string]int),
 	}

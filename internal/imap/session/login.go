@@ -74,11 +74,11 @@ func (s *Session) notIn(login auth.Login, err error) error {
 
 // in opens the account of a user who has logged in.
 func (s *Session) in(ctx context.Context, login auth.Login) error {
-	account, release, err := s.cfg.Backend.Open(ctx, login.User)
+	opened, err := s.cfg.Backend.Open(ctx, login.User)
 	if err != nil {
 		return err
 	}
-	s.account, s.release, s.user = account, release, login.User
+	s.account, s.texts, s.release, s.user = opened.Account, opened.Text, opened.Release, login.User
 	s.lex.SetLimits(s.cfg.limitsAfter())
 	s.log = s.log.With("user", cli.Printable(login.User))
 	log := s.log.With("mechanism", login.Mechanism)

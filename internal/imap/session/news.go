@@ -159,6 +159,7 @@ func (s *Session) advance(ctx context.Context, next *store.Snapshot, expunge boo
 		return nil
 	}
 	if fresh < next.Len() {
+		s.wantText()
 		if err := s.claimRecent(ctx); err != nil {
 			return err
 		}

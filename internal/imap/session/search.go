@@ -118,7 +118,7 @@ func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit f
 		s.enableCondStore()
 	}
 	v := &s.sel.view
-	q := s.compile(c.Key, s.uidRanges)
+	q := s.compile(c.Key, s.uidRanges, s.textIndex())
 	among := s.candidates(c.Key)
 	return s.long(among.count(), func(done *atomic.Int64) error {
 		if summed || q.LooksAtHeader() {
@@ -136,13 +136,22 @@ func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit f
 	})
 }
 
-func (s *Session) compile(key command.Key, uids func(set command.NumSet, uid bool) []wire.Range) *search.Query {
+// textIndex is what the index of texts has now, for one search in the selected mailbox.
+func (s *Session) textIndex() search.TextIndex {
+	if s.texts == nil {
+		return nil
+	}
+	return s.texts.Reader(s.sel.box)
+}
+
+func (s *Session) compile(key command.Key, uids func(set command.NumSet, uid bool) []wire.Range, texts search.TextIndex) *search.Query {
 	return search.Compile(key, search.Env{
 		Now:     time.Now(),
 		UIDs:    uids,
 		HasFlag: hasFlag,
 		Recent:  s.sel.isRecent,
 		Open:    s.sel.box.Open,
+		Index:   texts,
 	})
 }
 

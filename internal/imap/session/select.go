@@ -34,6 +34,7 @@ func (s *Session) selectMailbox(ctx context.Context, c command.Select) error {
 	sel.keywords = keywordsOf(sel.view.snap)
 	sel.modSeqs.safe = sel.view.snap.HighestModSeq()
 	s.sel = sel
+	s.wantText()
 	if err := s.opened(ctx, c); err != nil {
 		s.unselect()
 		return err
@@ -47,6 +48,13 @@ func (s *Session) selectMailbox(ctx context.Context, c command.Select) error {
 		s.ok("READ-WRITE", "SELECT completed")
 	}
 	return nil
+}
+
+// wantText has the index of texts brought up to date for the selected mailbox.
+func (s *Session) wantText() {
+	if s.texts != nil {
+		s.texts.Want(s.sel.box.Name())
+	}
 }
 
 // opened tells the client what it has selected.

@@ -28,6 +28,7 @@ import (
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/imap/command"
+	"rtls/internal/imap/fulltext"
 	"rtls/internal/imap/wire"
 	"rtls/store"
 )
@@ -41,9 +42,15 @@ type Backend interface {
 	Password(ctx context.Context, user, password string) (auth.Login, error)
 	// Start begins an exchange, or returns nil if there is no such mechanism.
 	Start(mechanism string) auth.Exchange
-	// Open opens the account of a user who has logged in: ErrTooMany. release is
-	// called when the session has no more use for the account.
-	Open(ctx context.Context, user string) (account *store.Account, release func(), err error)
+	// Open opens the account of a user who has logged in: ErrTooMany.
+	Open(ctx context.Context, user string) (Opened, error)
+}
+
+// Opened is an account that a session uses.
+type Opened struct {
+	Account *store.Account
+	Text    *fulltext.Keeper // nil: there is no index of texts
+	Release func()           // is called when the session has no more use for the account
 }
 
 // ErrTooMany says that the user has too many sessions.
@@ -98,7 +105,8 @@ type Session struct {
 
 	mechanisms []string // to log in with
 	user       string
-	account    *store.Account // nil before login
+	account    *store.Account   // nil before login
+	texts      *fulltext.Keeper // nil: there is none
 	release    func()
 	sel        *selected // nil without a selected mailbox
 	enabled    enabled

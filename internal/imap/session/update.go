@@ -59,7 +59,7 @@ func (s *Session) keepUpdated(tag string, c command.Search, h *hits, sorter *sea
 	}
 	u := &update{
 		tag: tag, uid: c.UID,
-		query: s.compile(c.Key, s.openRanges),
+		query: s.compile(c.Key, s.openRanges, nil),
 		found: wire.Set(h.uids).Resolve(0),
 		fetch: c.Return.Update.Items,
 	}
