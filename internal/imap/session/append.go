@@ -115,7 +115,7 @@ func (s *Session) stage(ctx context.Context, mailbox string, m command.Message, 
 		if err := s.fits(next.Literal.Size); err != nil {
 			return all, err
 		}
-		if len(all) > 0 && next.Literal.Size == 0 { // RFC 3502 section 6.3.11
+		if len(all) > 0 && next.Literal.Size == 0 && !next.Catenate { // RFC 3502 section 6.3.11
 			return all, refuse("", "APPEND was cancelled by an empty message")
 		}
 		if len(all) == most {
