@@ -49,6 +49,9 @@ type Account struct {
 
 	annotated metadataLog
 
+	followMu  sync.Mutex // guards what follows
+	followers map[*Following]struct{}
+
 	mu         sync.Mutex       // guards what follows
 	ix         index.Index      // nil until it is needed
 	suspect    bool             // the index was found to be damaged, see indexfile.go
@@ -85,6 +88,8 @@ func newAccount(dir string, opt *Options) *Account {
 		names: newNamer(o.Clock, o.Hostname),
 		log:   o.Logger,
 		views: make(map[string]*view),
+
+		followers: make(map[*Following]struct{}),
 
 		watcher: o.Watcher,
 	}

@@ -20,6 +20,7 @@ type MailboxInfo struct {
 	Name       string // UTF-8, hierarchy separator "/", INBOX in capitals
 	Exists     bool   // false for a subscription without a mailbox
 	Subscribed bool
+	ObjectID   string // see Mailbox.ObjectID; empty where it is not known yet
 	SpecialUse string // "Sent", "Drafts", "Trash", "Junk", "Archive", "All", "Flagged" or empty (RFC 6154)
 }
 
@@ -42,7 +43,7 @@ func (a *Account) Mailboxes(ctx context.Context) ([]MailboxInfo, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errIdentity) {
 			return nil, fmt.Errorf("list mailboxes: %w", err)
 		}
-		list = append(list, MailboxInfo{Name: name, Exists: true, Subscribed: slices.Contains(subscribed, name), SpecialUse: id.specialUse})
+		list = append(list, MailboxInfo{Name: name, Exists: true, Subscribed: slices.Contains(subscribed, name), SpecialUse: id.specialUse, ObjectID: id.object})
 	}
 	for _, name := range subscribed {
 		if _, ok := dirs[name]; !ok {
@@ -188,7 +189,11 @@ func (a *Account) locked(ctx context.Context, f func(index.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	return ix.Update(ctx, f)
+	if err := ix.Update(ctx, f); err != nil {
+		return err
+	}
+	a.tellListFollowers()
+	return nil
 }
 
 // makeMailbox makes a mailbox unless there is one.

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,14 +30,23 @@ type Watcher struct {
 	done    chan struct{}     // closed when nothing is reported by in any more
 	closed  bool
 	warned  bool
-	reports map[int]map[*view]int // how many watch, by number of the directory
+	reports map[int][]listener // who watches, by number of the directory; a listener can be there twice
 }
 
-// watched are the directories that are reported for one call of Mailbox.Watch.
+// listener is told that something has happened to a directory. It must not call the
+// Watcher meanwhile.
+type listener interface{ announce() }
+
+// watched are directories that are reported to one listener.
 type watched struct {
-	v    *view
-	dirs [2]int // of new/ and cur/; 0: not reported
+	who  listener
+	dir  string
+	subs []string // below dir, or "" for dir itself; at most two
+	dirs [2]int   // their numbers; 0: not reported
 }
+
+// mailboxDirs are what is watched of a mailbox.
+var mailboxDirs = []string{"new", "cur"}
 
 // Watch returns a channel that receives a value some time after each change,
 // whoever made it; changes may be merged, and there are values without a change.
@@ -47,7 +58,7 @@ func (m *Mailbox) Watch(ctx context.Context) <-chan struct{} {
 	v.subs[c] = struct{}{}
 	v.subsMu.Unlock()
 	w := v.a.watching()
-	on := &watched{v: v}
+	on := &watched{who: v, dir: v.dir, subs: mailboxDirs}
 	w.renew(on)
 	// The goroutine ends with ctx, which the caller owns.
 	go func() {
@@ -80,8 +91,10 @@ func notify(c chan struct{}) {
 	}
 }
 
-// announce tells all sessions that have the mailbox open to look at it.
+// announce tells all sessions that have the mailbox open to look at it, and those who
+// follow it.
 func (v *view) announce() {
+	v.a.tellFollowers(v.dir)
 	v.subsMu.Lock()
 	defer v.subsMu.Unlock()
 	for c := range v.subs {
@@ -96,6 +109,8 @@ func (a *Account) announce(dir string) {
 	a.mu.Unlock()
 	if v != nil {
 		v.announce()
+	} else {
+		a.tellFollowers(dir)
 	}
 }
 
@@ -116,30 +131,31 @@ func (w *Watcher) every() time.Duration {
 	return 30 * time.Second
 }
 
-// renew has the directories reported that the mailbox has now.
-func (w *Watcher) renew(on *watched) {
+// renew has the directories reported that there are now. It says whether that is all
+// of them.
+func (w *Watcher) renew(on *watched) (all bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.ready() {
-		return
+		return false
 	}
-	for i, sub := range []string{"new", "cur"} {
-		dir, err := w.in.Add(on.v.sub(sub))
+	all = true
+	for i, sub := range on.subs {
+		dir, err := w.in.Add(filepath.Join(on.dir, sub))
 		if err != nil {
 			w.warn(err)
+			all = false
 		}
 		if dir == on.dirs[i] {
 			continue
 		}
 		if dir != 0 {
-			if w.reports[dir] == nil {
-				w.reports[dir] = make(map[*view]int)
-			}
-			w.reports[dir][on.v]++
+			w.reports[dir] = append(w.reports[dir], on.who)
 		}
-		w.drop(on.v, on.dirs[i])
+		w.drop(on.who, on.dirs[i])
 		on.dirs[i] = dir
 	}
+	return all
 }
 
 // ready says whether there is an instance, and makes it. It must be called with mu
@@ -157,7 +173,7 @@ func (w *Watcher) ready() bool {
 		w.warn(err)
 		return false
 	}
-	w.in, w.done, w.reports = in, make(chan struct{}), make(map[int]map[*view]int)
+	w.in, w.done, w.reports = in, make(chan struct{}), make(map[int][]listener)
 	go w.run(in) // Close waits for it
 	return true
 }
@@ -170,8 +186,8 @@ func (w *Watcher) run(in *inotify.Instance) {
 		defer w.mu.Unlock()
 		if e.Overflow {
 			w.logger().Warn("too many changes to be told of each: all watched mailboxes are looked at")
-			for _, views := range w.reports {
-				announceAll(views)
+			for _, all := range w.reports {
+				announceAll(all)
 			}
 			return
 		}
@@ -187,29 +203,29 @@ func (w *Watcher) run(in *inotify.Instance) {
 	}
 }
 
-func announceAll(views map[*view]int) {
-	for v := range views {
-		v.announce()
+func announceAll(all []listener) {
+	for _, who := range all {
+		who.announce()
 	}
 }
 
-// end ends the reports of a call of Watch.
+// end ends the reports to a listener.
 func (w *Watcher) end(on *watched) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, dir := range on.dirs {
-		w.drop(on.v, dir)
+		w.drop(on.who, dir)
 	}
 }
 
 // drop forgets one watch of a directory. It must be called with mu held.
-func (w *Watcher) drop(v *view, dir int) {
-	views := w.reports[dir]
-	if views[v] > 1 {
-		views[v]--
+func (w *Watcher) drop(who listener, dir int) {
+	all := w.reports[dir]
+	i := slices.Index(all, who)
+	if i < 0 {
 		return
 	}
-	if delete(views, v); views != nil && len(views) == 0 {
+	if w.reports[dir] = slices.Delete(all, i, i+1); len(w.reports[dir]) == 0 {
 		delete(w.reports, dir)
 		if !w.closed {
 			w.in.Remove(dir)
