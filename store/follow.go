@@ -163,10 +163,14 @@ func (f *Following) Changed() (names []string, list bool) {
 	return names, list
 }
 
-// Again takes back what Changed has returned, of mailboxes.
-func (f *Following) Again(names []string) {
+// Again takes back what Changed has returned.
+func (f *Following) Again(names []string, list bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if list {
+		f.listed = true
+		notify(f.c)
+	}
 	for _, name := range names {
 		if b := f.boxes[name]; b != nil {
 			f.note(b)

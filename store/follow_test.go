@@ -137,7 +137,7 @@ func TestFollowPolls(t *testing.T) {
 	f := newFollowing(t, a, inbox)
 	heard(t, f, inbox)
 	heard(t, f, "")
-	f.Again([]string{inbox, "none"})
+	f.Again([]string{inbox, "none"}, false)
 	heard(t, f, inbox)
 }
 

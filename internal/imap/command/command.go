@@ -122,8 +122,12 @@ func (p *Parser) Parse(l *wire.Lexer, state State) (tag, name string, cmd Comman
 	if cmd, err = e.parse(p, l); err != nil {
 		return tag, name, nil, err
 	}
-	switch cmd.(type) {
+	switch c := cmd.(type) {
 	case *Append, *ReplaceMessage: // go on with literals
+	case Notify:
+		if !c.Unknown { // else nobody knows what follows
+			err = l.End()
+		}
 	default:
 		err = l.End()
 	}
@@ -223,6 +227,8 @@ func find(name string) (entry, bool) {
 		e.parse = parseLSub
 	case "NAMESPACE":
 		e.parse = bare(Namespace{})
+	case "NOTIFY":
+		e.parse = parseNotify
 	case "ESEARCH":
 		e.parse = parseMultiSearch
 	case "STATUS":

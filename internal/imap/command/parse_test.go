@@ -83,9 +83,14 @@ func TestParse(t *testing.T) {
 		`ESEARCH IN (mailboxes "folder1" subtree (folder2 f3) personal) RETURN (COUNT) CHARSET UTF-8 ALL`: MultiSearch{
 			[]Filter{{Mailboxes, []string{"folder1"}}, {Subtree, []string{"folder2", "f3"}}, {Kind: Personal}},
 			Search{UID: true, Return: &Return{Count: true}, Charset: "UTF-8", Key: all(Key{})}},
-		`CANCELUPDATE "B01" "B02"`: CancelUpdate{[]string{"B01", "B02"}},
-		`SEARCH ALL`:               Search{Key: all(Key{})},
-		`SEARCH CHARSET utf-8 SUBJECT {2}` + "\r\né": Search{Charset: "UTF-8", Key: all(Key{Op: HeaderField, Field: "SUBJECT", Text: "é"})},
+		`NOTIFY NONE`: Notify{},
+		`NOTIFY SET STATUS (Selected (MessageNew (uid body.peek[header]) messageExpunge)) (subtree Lists (MailboxName)) (personal NONE)`: Notify{Status: true, Groups: []EventGroup{
+			{Filter{Kind: SelectedNow}, MessageNew | MessageExpunge, []Item{{Kind: UID}, {Kind: BodySection, Section: &Section{Text: Header, Peek: true}}}},
+			{Filter{Subtree, []string{"Lists"}}, MailboxName, nil}, {Filter: Filter{Kind: Personal}}}},
+		`NOTIFY SET (mailboxes (a b) (AnnotationChange MessageNew) x {3+`: Notify{Unknown: true},
+		`CANCELUPDATE "B01" "B02"`:                                        CancelUpdate{[]string{"B01", "B02"}},
+		`SEARCH ALL`:                                                      Search{Key: all(Key{})},
+		`SEARCH CHARSET utf-8 SUBJECT {2}` + "\r\né":                      Search{Charset: "UTF-8", Key: all(Key{Op: HeaderField, Field: "SUBJECT", Text: "é"})},
 		`UID SEARCH RETURN (MIN SAVE) 1:3 (UID * OR UNSEEN NOT LARGER 5)`: Search{UID: true, Return: &Return{Min: true, Save: true}, Key: all(
 			Key{Op: SeqSet, Set: set(1, 3)},
 			all(Key{Op: UIDSet, Set: set(0, 0)}, Key{Op: Or, Keys: []Key{not(Key{Op: Keyword, Flag: `\Seen`}), not(Key{Op: Larger, Number: 5})}}))},
@@ -176,6 +181,9 @@ func TestParseRejects(t *testing.T) {
 		`STORE 1 FLAGS`, `STORE 1 FOO ()`, `STORE 1 FLAGS (\Recent)`, `STORE 1 FLAGS (\*)`, `STORE 1 FLAGS \Foo`, `STORE 1 (FOO 1) FLAGS ()`, `STORE 1:x FLAGS ()`, `STORE 1 FLAGS (a b`,
 		`STORE 1 FLAGS (` + strings.Repeat("k", maxKeyword+1) + `)`,
 		`ESEARCH`, `ESEARCH IN (foo) ALL`, `ESEARCH IN ("selected") ALL`, `ESEARCH IN (selected-delayed) ALL`, `ESEARCH IN (subtree) ALL`, `ESEARCH IN (subtree-one (a) ) ALL`, `ESEARCH IN (personal)`, `CANCELUPDATE`, `CANCELUPDATE a`,
+		`NOTIFY`, `NOTIFY FOO`, `NOTIFY NONE x`, `NOTIFY SET`, `NOTIFY SET STATUS`, `NOTIFY SET (personal)`, `NOTIFY SET (personal ())`, `NOTIFY SET (personal FOO)`, `NOTIFY SET (foo NONE)`, `NOTIFY SET (subtree-one a NONE)`,
+		`NOTIFY SET (selected MessageNew MessageExpunge)`, `NOTIFY SET (selected (MessageNew))`, `NOTIFY SET (personal (MessageExpunge))`, `NOTIFY SET (personal (FlagChange))`, `NOTIFY SET (personal (MessageNew MessageExpunge (UID)))`,
+		`NOTIFY SET (selected NONE) (selected-delayed NONE)`, `NOTIFY SET (selected (MessageNew MessageExpunge MailboxName))`, `NOTIFY SET (personal NONE) `, `NOTIFY SET (personal (MessageNew (FOO) MessageExpunge))`,
 		"COPY 1", "MOVE 1 a b", "UID EXPUNGE", "EXPUNGE 1",
 		"SEARCH", "SEARCH FOO", "SEARCH ()", "SEARCH (ALL", "SEARCH OR ALL", "SEARCH NOT", "SEARCH RETURN (FOO) ALL", "SEARCH RETURN (MIN)", "SEARCH SINCE 32-Feb-1994", "SEARCH SINCE 1-2-1994",
 		"SEARCH SAVEDBEFORE", "SEARCH SAVEDON 1994", "FETCH 1 (SAVEDATE[])", "SEARCH LARGER -1", "SEARCH OLDER 0", "SEARCH KEYWORD \\Seen", "SEARCH UID x", "SEARCH HEADER a", "SEARCH EMAILID", `SEARCH THREADID ""`, "SEARCH MODSEQ", `SEARCH MODSEQ "x" foo 1`, "SEARCH CHARSET UTF-8",
@@ -223,7 +231,7 @@ func TestParseStates(t *testing.T) {
 	}{
 		{"NOOP", anyState}, {"CAPABILITY", anyState}, {"LOGOUT", anyState}, {"ID NIL", anyState},
 		{"LOGIN a b", beforeLogin}, {"AUTHENTICATE PLAIN", beforeLogin}, {"STARTTLS", Clear},
-		{"SELECT a", loggedIn}, {"LIST \"\" *", loggedIn}, {"IDLE", loggedIn}, {"APPEND a {1}", loggedIn}, {"ENABLE X", loggedIn}, {"ESEARCH IN (personal) ALL", loggedIn},
+		{"SELECT a", loggedIn}, {"LIST \"\" *", loggedIn}, {"IDLE", loggedIn}, {"APPEND a {1}", loggedIn}, {"ENABLE X", loggedIn}, {"NOTIFY NONE", loggedIn}, {"ESEARCH IN (personal) ALL", loggedIn},
 		{"FETCH 1 FLAGS", Selected}, {"UID SEARCH ALL", Selected}, {"CLOSE", Selected}, {"UNSELECT", Selected}, {"EXPUNGE", Selected}, {`CANCELUPDATE "a"`, Selected},
 	} {
 		for _, state := range []State{Clear, NotAuthenticated, Authenticated, Selected} {
@@ -301,6 +309,7 @@ func FuzzParse(f *testing.F) {
 		`a GETMETADATA (DEPTH 1 MAXSIZE 5) x (/shared/a "/private/b c")`, "a SETMETADATA \"\" (/private/a NIL /shared/vendor/b/c ~{3+}\r\nabc)", `a LIST "" x RETURN (METADATA (/shared/a))`,
 		`a FETCH 1 (SAVEDATE)`, `a SEARCH SAVEDBEFORE 1-Jan-2020 SAVEDON 1-Jan-2020 SAVEDSINCE 1-Jan-2020 SAVEDATESUPPORTED`,
 		`a UID SORT RETURN (UPDATE (UID BODY.PEEK[HEADER.FIELDS (To)]) CONTEXT PARTIAL 1:5) (DATE) UTF-8 ALL`, `a CANCELUPDATE "B01" "B02"`,
+		`a NOTIFY SET STATUS (selected-delayed (MessageNew (UID FLAGS) MessageExpunge FlagChange)) (mailboxes (a b) (MailboxName)) (inboxes NONE)`, `a NOTIFY NONE`, `a NOTIFY SET (personal (AnnotationChange))`,
 		`a ESEARCH IN (selected subtree-one ("a" b) inboxes subscribed mailboxes &AOk-) RETURN (MIN) CHARSET UTF-8 SUBJECT x`,
 		`a APPEND x (\Seen) catenate (TEXT {3+}`, `a UID REPLACE 1 x CATENATE (URL "/x/;UID=1")`,
 		`a SETQUOTA "" (STORAGE 1)`, `a GETQUOTA x`, `a GETQUOTAROOT x`,

@@ -126,6 +126,8 @@ func print(p *Parser, name string, cmd Command) string {
 		w.list(criteria)
 		w.str(c.Charset)
 		w.keys(c.Key)
+	case Notify:
+		w.notify(c)
 	case MultiSearch:
 		if c.Sources != nil {
 			w.add("IN", paren(w.filters(c.Sources)...))
@@ -302,6 +304,37 @@ func (w *printer) returns(r *Return) {
 		}
 		w.add("RETURN")
 		w.list(words)
+	}
+}
+
+func (w *printer) notify(c Notify) {
+	switch {
+	case c.Unknown:
+		w.add("SET (PERSONAL (Foo))")
+		return
+	case c.Groups == nil:
+		w.add("NONE")
+		return
+	}
+	w.add("SET")
+	if c.Status {
+		w.add("STATUS")
+	}
+	for _, g := range c.Groups {
+		events := "NONE"
+		if g.Events != 0 {
+			var names []string
+			for i, name := range EventNames {
+				if g.Events&(1<<i) == 0 {
+					continue
+				}
+				if names = append(names, name); i == 0 && g.Fetch != nil {
+					names = append(names, paren(printItems(g.Fetch)...))
+				}
+			}
+			events = paren(names...)
+		}
+		w.add(paren(append(w.filters([]Filter{g.Filter}), events)...))
 	}
 }
 

@@ -55,6 +55,7 @@ func (c *conn) serve() {
 		AppendLimit:  cfg.AppendLimit,
 		Compress:     cfg.Compress,
 		MaxFailures:  cfg.MaxFailures,
+		MaxFollowed:  cfg.MaxFollowed,
 		LoginTimeout: cfg.LoginTimeout,
 		IdleTimeout:  cfg.IdleTimeout,
 		DataTimeout:  cfg.DataTimeout,

@@ -48,7 +48,8 @@ func FuzzSession(f *testing.F) {
 		"FETCH 1:* SAVEDATE\nSEARCH SAVEDSINCE 1-Jan-2020",
 		"APPEND INBOX CATENATE (URL /INBOX/;UID=1/;SECTION=HEADER TEXT {3+}\nREPLACE 1 INBOX CATENATE (URL /;UID=2/;SECTION=1)\nAPPEND INBOX CATENATE (URL x) CATENATE (TEXT {3}",
 		"IDLE\nNOOP", "AUTHENTICATE PLAIN\nLOGIN a b", "STATUS INBOX (SIZE)\nUNAUTHENTICATE", "CLOSE\nLOGOUT", "x {5+}", "\"{99999999999+}", "ID NIL\nCAPABILITY", "SEARCH SUBJECT {5}", "UID STORE 1 (UNCHANGEDSINCE 1) FLAGS ()",
-		"SORT RETURN (UPDATE (UID ENVELOPE) ALL) (SUBJECT) UTF-8 UNSEEN\nSEARCH RETURN (UPDATE COUNT) 2:*\nSTORE 1:2 +FLAGS (\\Seen \\Deleted)\nEXPUNGE\nAPPEND INBOX {3+}\nNOOP\nCANCELUPDATE \"t0\"", "ESEARCH IN (selected personal subtree-one x) RETURN (ALL SAVE) TEXT a\nESEARCH 1:* NOT RECENT\nESEARCH IN (mailboxes INBOX) $",
+		"SORT RETURN (UPDATE (UID ENVELOPE) ALL) (SUBJECT) UTF-8 UNSEEN\nSEARCH RETURN (UPDATE COUNT) 2:*\nSTORE 1:2 +FLAGS (\\Seen \\Deleted)\nEXPUNGE\nAPPEND INBOX {3+}\nNOOP\nCANCELUPDATE \"t0\"", "NOTIFY SET STATUS (selected (MessageNew (UID ENVELOPE) MessageExpunge FlagChange)) (personal (MailboxName SubscriptionChange MessageNew MessageExpunge MailboxMetadataChange))\nAPPEND INBOX {3+}\nCREATE x\nRENAME x y\nSTORE 1 +FLAGS (\\Deleted)\nEXPUNGE\nUNSELECT\nCREATE z\nIDLE\nNOTIFY NONE", "NOTIFY SET (selected-delayed (MessageNew MessageExpunge)) (mailboxes (INBOX y) NONE)\nSELECT INBOX\nNOOP\nUNAUTHENTICATE\nNOTIFY SET (x",
+		"ESEARCH IN (selected personal subtree-one x) RETURN (ALL SAVE) TEXT a\nESEARCH 1:* NOT RECENT\nESEARCH IN (mailboxes INBOX) $",
 	} {
 		for state := range fuzzStates {
 			f.Add(uint8(state), []byte(seed))
@@ -116,7 +117,7 @@ func startFuzz(t *testing.T, account *store.Account) *fuzzClient {
 	log := &logBuffer{}
 	s := session.New(&session.Config{
 		Hostname: "localhost", Backend: openDoor{account}, Logger: slog.New(slog.NewTextHandler(log, nil)),
-		AppendLimit: fuzzAppendLimit, MaxFailures: 3,
+		AppendLimit: fuzzAppendLimit, MaxFailures: 3, MaxFollowed: 2,
 		LoginTimeout: time.Minute, IdleTimeout: time.Minute, DataTimeout: time.Minute, WriteTimeout: time.Minute, KeepAlive: time.Minute, ProgressEvery: time.Minute,
 	}, there)
 	done := make(chan struct{})

@@ -19,16 +19,11 @@ func (s *Session) idle(ctx context.Context) error {
 	if err := s.w.Flush(); err != nil {
 		return fatal{err}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	pushed := make(chan error, 1)
-	go func() { pushed <- s.push(ctx) }() // waited for below, in any case
-	s.idling = true
-	s.await()
-	line, err := s.lex.Line()
-	err = s.awaited(err)
-	cancel()
-	pushErr := <-pushed
-	s.idling = false
+	var line string
+	err, pushErr := s.attend(ctx, true, func() (err error) {
+		line, err = s.lex.Line()
+		return err
+	})
 	switch {
 	case pushErr != nil:
 		return fatal{pushErr}
@@ -41,9 +36,48 @@ func (s *Session) idle(ctx context.Context) error {
 	return nil
 }
 
-// push tells news as they come, until ctx ends. When it fails, it makes the other
-// goroutine stop waiting, too.
-func (s *Session) push(ctx context.Context) (err error) {
+// nextLine reads the first line of a command. A client that has asked for it with
+// NOTIFY is told news meanwhile.
+func (s *Session) nextLine(ctx context.Context) error {
+	if !s.pushes() || s.lex.Buffered() > 0 {
+		s.await()
+		return s.awaited(s.lex.Next())
+	}
+	if err := s.w.Flush(); err != nil {
+		return err
+	}
+	err, pushErr := s.attend(ctx, false, s.lex.Next)
+	if pushErr != nil {
+		return pushErr
+	}
+	return err
+}
+
+// pushes reports whether the client may have to be told something while it says nothing.
+func (s *Session) pushes() bool {
+	n := s.notify
+	return n != nil && (n.following != nil || s.sel != nil && n.selected.Events != 0)
+}
+
+// attend waits for the client. Until it has spoken, another goroutine has the writer
+// and the view, and tells news. Either error ends the connection.
+func (s *Session) attend(ctx context.Context, idle bool, wait func() error) (err, pushErr error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pushed := make(chan error, 1)
+	s.idling = true
+	go func() { pushed <- s.push(ctx, idle) }() // waited for below, in any case
+	s.await()
+	err = s.awaited(wait())
+	cancel()
+	pushErr = <-pushed
+	s.idling = false
+	return err, pushErr
+}
+
+// push tells news as they come, until ctx ends: under IDLE, or else what the client has
+// asked for with NOTIFY. When it fails, it makes the other goroutine stop waiting, too.
+func (s *Session) push(ctx context.Context, idle bool) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.Error("panic", "value", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -56,24 +90,30 @@ func (s *Session) push(ctx context.Context) (err error) {
 			_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 		}
 	}()
-	var news <-chan struct{}
-	if s.sel != nil {
+	var news, annotations, followed <-chan struct{}
+	if s.sel != nil && s.pushesNews() {
 		news = s.sel.box.Watch(ctx)
 		// What happened before the watch began is told right away.
-		if err := s.pushNews(ctx); err != nil {
+		if err := s.pushNews(ctx, idle); err != nil {
 			return err
 		}
 	}
-	var annotations <-chan struct{}
-	if s.enabled.metadata {
+	if s.enabled.metadata || s.notify != nil && s.notify.wants(command.MailboxMetadataChange|command.ServerMetadataChange) {
 		annotations = s.account.WatchMetadata(ctx)
 		s.tellMetadata() // as above
 		if err := s.w.Flush(); err != nil {
 			return err
 		}
 	}
-	alive := time.NewTicker(s.cfg.KeepAlive)
-	defer alive.Stop()
+	if s.notify != nil && s.notify.following != nil {
+		followed = s.notify.following.C
+	}
+	var alive <-chan time.Time
+	if idle {
+		ticker := time.NewTicker(s.cfg.KeepAlive)
+		defer ticker.Stop()
+		alive = ticker.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,30 +122,47 @@ func (s *Session) push(ctx context.Context) (err error) {
 			if !ok {
 				return nil // ctx has ended
 			}
-			if err := s.pushNews(ctx); err != nil {
-				return err
-			}
+			err = s.pushNews(ctx, idle)
 		case <-annotations:
 			s.tellMetadata()
-			if err := s.w.Flush(); err != nil {
-				return err
+		case <-followed:
+			if err = s.tellFollowed(ctx); err != nil {
+				err = s.followTrouble(ctx, err)
 			}
-		case <-alive.C:
+			if s.notify.following == nil {
+				news, followed = nil, nil // it was too much
+			}
+		case <-alive:
 			s.w.Status("*", "OK", "", "still here")
-			if err := s.w.Flush(); err != nil {
-				return err
-			}
+		}
+		if err == nil {
+			err = s.w.Flush()
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
 
-func (s *Session) pushNews(ctx context.Context) error {
-	err := s.news(ctx, command.Idle{})
-	if ctx.Err() != nil {
-		return nil
+// pushesNews reports whether the client wants to be told of the selected mailbox while
+// it says nothing: under IDLE it is what NOTIFY says, too (RFC 5465 section 4).
+func (s *Session) pushesNews() bool { return s.notify == nil || s.notify.selected.Events != 0 }
+
+// followTrouble logs why other mailboxes cannot be looked at now. They will be when
+// something happens again.
+func (s *Session) followTrouble(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		s.log.Warn("look at mailboxes", "err", err)
 	}
+	return nil
+}
+
+// pushNews tells news of the selected mailbox. That a message is gone is told amid no
+// command only to a client that wants that (RFC 5465 section 6.1).
+func (s *Session) pushNews(ctx context.Context, idle bool) error {
+	next, err := s.sync(ctx)
 	if err == nil {
-		err = s.w.Flush()
+		err = s.advance(ctx, next, idle || s.notify.selected.Kind == command.SelectedNow)
 	}
 	if f, ok := errors.AsType[fatal](err); ok {
 		return f.err

@@ -165,7 +165,7 @@ func (s *Session) setMetadata(ctx context.Context, c command.SetMetadata) error 
 	if errors.Is(err, store.ErrAnnotations) {
 		return refuse("METADATA TOOMANY", "there is no room for more annotations")
 	}
-	if err == nil && s.enabled.metadata {
+	if err == nil && s.hearsMetadata(mailbox) {
 		s.ownMetadata = append(s.ownMetadata, seq)
 	}
 	return err
@@ -192,12 +192,12 @@ func changeable(mailbox string, e command.EntryValue) error {
 // tellMetadata tells which annotations others have changed, if the client has asked
 // for that (RFC 5464 section 4.4).
 func (s *Session) tellMetadata() {
-	if !s.enabled.metadata || s.account == nil {
+	if s.account == nil || !s.enabled.metadata && s.notify == nil {
 		return
 	}
 	changes, last := s.account.MetadataChanges(s.metadataSeq)
 	for _, c := range changes {
-		if slices.Contains(s.ownMetadata, c.Seq) {
+		if slices.Contains(s.ownMetadata, c.Seq) || !s.hearsMetadata(c.Mailbox) {
 			continue
 		}
 		s.w.Raw("* METADATA ")

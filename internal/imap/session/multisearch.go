@@ -135,7 +135,7 @@ func (s *Session) within(ctx context.Context, name string, recent bool, f func()
 		return err
 	}
 	before := s.sel
-	s.sel = &selected{box: box, readOnly: true}
+	s.sel = &selected{box: box, readOnly: true, passing: true}
 	s.sel.view.snap = box.Snapshot()
 	defer func() {
 		s.unselect()

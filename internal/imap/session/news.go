@@ -16,6 +16,7 @@ import (
 type selected struct {
 	box      *store.Mailbox
 	readOnly bool
+	passing  bool // only for the time of a search, the client does not know of it
 	view     view
 	keywords keywords
 	recent   []wire.Range // UIDs that are \Recent in this session
@@ -54,6 +55,10 @@ const syncAfter = time.Second
 
 // news tells the client, at the end of a command, what has changed.
 func (s *Session) news(ctx context.Context, cmd command.Command) error {
+	if !s.tellsNews(cmd) {
+		s.sel.tellings = s.sel.tellings[:0]
+		return nil
+	}
 	next := s.sel.box.Snapshot()
 	if asksForNews(cmd) || time.Since(s.sel.synced) > syncAfter {
 		var err error
@@ -108,9 +113,11 @@ func (s *Session) sync(ctx context.Context) (*store.Snapshot, error) {
 }
 
 func asksForNews(cmd command.Command) bool {
-	switch cmd.(type) {
+	switch c := cmd.(type) {
 	case command.Noop, command.Check, command.Idle:
 		return true
+	case command.Notify: // RFC 5465 section 3.1
+		return c.Groups != nil
 	}
 	return false
 }
@@ -167,13 +174,16 @@ func (s *Session) advance(ctx context.Context, next *store.Snapshot, expunge boo
 		for at := fresh; at < next.Len(); at++ {
 			s.announceKeywords(next.At(at).Keywords)
 		}
+		if s.notify != nil && len(s.notify.selected.Fetch) > 0 {
+			s.fetchNews(ctx, s.notify.selected.Fetch, targets{spans: []span{{fresh, next.Len()}}})
+		}
 	}
 	changed(next, fresh, old.HighestModSeq(), func(at int, m store.Message) {
-		if sel.knows(m) {
+		if sel.knows(m) || s.hidesFlags() {
 			return
 		}
 		s.announceKeywords(m.Keywords)
-		s.writeState(v.seq(at), m, state{uid: s.enabled.condStore, flags: true, modSeq: s.enabled.condStore})
+		s.writeState(v.seq(at), m, state{uid: s.enabled.condStore || s.notify != nil, flags: true, modSeq: s.enabled.condStore})
 	})
 	s.updateResults(ctx, old)
 	return nil
@@ -237,6 +247,9 @@ func (s *Session) claimRecent(ctx context.Context) error {
 	from, err := s.sel.box.ClaimRecent(ctx)
 	if errors.Is(err, store.ErrNoMailbox) {
 		return fatal{errGone}
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil // the client has something else to do
 	}
 	if err != nil {
 		s.log.Error("claim recent messages", "mailbox", s.sel.box.Name(), "err", err)

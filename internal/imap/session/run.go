@@ -13,9 +13,7 @@ import (
 
 // next reads and runs one command.
 func (s *Session) next(ctx context.Context) error {
-	s.await()
-	err := s.awaited(s.lex.Next())
-	if err != nil {
+	if err := s.nextLine(ctx); err != nil {
 		return err
 	}
 	tag, name, cmd, err := s.parser.Parse(s.lex, s.state())
@@ -154,6 +152,7 @@ func (s *Session) run(ctx context.Context, tag string, cmd command.Command) erro
 		return err
 	}
 	s.tellMetadata()
+	s.ownList(ctx, cmd)
 	if s.sel == nil {
 		return err
 	}
@@ -214,6 +213,8 @@ func (s *Session) runAfter(ctx context.Context, tag string, cmd command.Command)
 	case command.Namespace:
 		s.w.Line(`* NAMESPACE (("" "/")) NIL NIL`)
 		return nil
+	case command.Notify:
+		return s.setNotify(ctx, c)
 	case command.MultiSearch:
 		return s.multiSearch(ctx, tag, c)
 	case command.Status:

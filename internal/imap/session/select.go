@@ -195,6 +195,7 @@ func (s *Session) unselect() {
 	if s.sel == nil {
 		return
 	}
+	s.leaves()
 	s.sel.writing.Wait()
 	if err := s.sel.box.Close(); err != nil {
 		s.log.Warn("close mailbox", "mailbox", s.sel.box.Name(), "err", err)

@@ -68,6 +68,7 @@ type Config struct {
 	AppendLimit int64 // octets of a message
 	Compress    bool  // offer COMPRESS=DEFLATE
 	MaxFailures int   // failed logins, after which the connection ends
+	MaxFollowed int   // mailboxes that NOTIFY follows
 
 	LoginTimeout time.Duration // from the greeting to a successful login
 	IdleTimeout  time.Duration // between commands; 30 minutes at least (RFC 9051 section 5.4)
@@ -109,6 +110,7 @@ type Session struct {
 	texts      *fulltext.Keeper // nil: there is none
 	release    func()
 	sel        *selected // nil without a selected mailbox
+	notify     *notify   // nil before NOTIFY
 	enabled    enabled
 	failures   int // of login
 	bad        int // commands in a row
@@ -222,6 +224,7 @@ func (s *Session) farewell(err error) {
 // leave gives back what the session holds.
 func (s *Session) leave() {
 	s.unselect()
+	s.endNotify()
 	if s.account != nil {
 		s.release()
 		s.account = nil

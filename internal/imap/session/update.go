@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"slices"
+	"time"
 
 	"rtls/internal/imap/command"
 	"rtls/internal/imap/search"
@@ -143,6 +144,8 @@ func (s *Session) updateResult(ctx context.Context, u *update, altered []int, fi
 	var come []store.Message
 	var left []uint32
 	var fresh targets
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	summed := u.order != nil && u.order.sorter.LooksAtHeader()
 	err := s.matching(ctx, u.query, altered, summed, func(at int, matches bool, sum *mimetree.Summary) {
 		m := snap.At(at)
@@ -202,9 +205,17 @@ func (s *Session) matching(ctx context.Context, q *search.Query, ats []int, summ
 	return nil
 }
 
+// patient is a context for what has to be told once it is begun, also when the client
+// has something else to do by now. It has its limit: a server may be shutting down.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+}
+
 // fetchNews sends items of messages that the client has not asked for just now. They
 // do not become \Seen by that.
 func (s *Session) fetchNews(ctx context.Context, items []command.Item, t targets) {
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	f := s.newFetcher(command.Fetch{Items: items})
 	f.marks = false
 	if f.asks(command.ModSeq) {
