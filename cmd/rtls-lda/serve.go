@@ -159,6 +159,7 @@ func newServer(f *config.File, users *accounts, logger *slog.Logger, send func(c
 		LocalUsers: trusted,
 		DSN:        f.LDA.SuccessReports,
 		MaxSize:    f.LDA.MaxSize,
+		MaxConns:   f.LDA.MaxConnections,
 	}, nil
 }
 

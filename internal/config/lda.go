@@ -14,8 +14,9 @@ type LDA struct {
 	// have to show to be believed; default: any client inside TLS is.
 	ClientCA string `toml:"client_ca"`
 
-	MaxSize int64  `toml:"max_size"` // octets per message in LMTP; default 100 MiB
-	User    string `toml:"user"`     // whom to become when started as root; default: the owner of the store's root
+	MaxSize        int64  `toml:"max_size"`        // octets per message in LMTP; default 100 MiB
+	MaxConnections int    `toml:"max_connections"` // LMTP clients at once; default 200
+	User           string `toml:"user"`            // whom to become when started as root; default: the owner of the store's root
 
 	Delimiter     string   `toml:"recipient_delimiter"` // default "+"
 	Domains       []string `toml:"domains"`             // ours; default: whatever the mail transfer agent hands over
@@ -51,6 +52,8 @@ func (f *File) CheckLDA(lmtp bool) error {
 		return f.errorf(at("recipient_delimiter"), "recipient_delimiter is one character, not %q", l.Delimiter)
 	case l.MaxSize < 0:
 		return f.errorf(at("max_size"), "max_size is a number of octets, not %d", l.MaxSize)
+	case l.MaxConnections < 0:
+		return f.errorf(at("max_connections"), "max_connections is a number of clients, not %d", l.MaxConnections)
 	case l.QuotaFull != "" && l.QuotaFull != "tempfail" && l.QuotaFull != "reject":
 		return f.errorf(at("quota_full"), `quota_full is "tempfail" or "reject", not %q`, l.QuotaFull)
 	case l.Aliases != "" && l.Aliases[0] != '/':

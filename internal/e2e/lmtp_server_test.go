@@ -341,3 +341,22 @@ func TestLMTPClientCertificates(t *testing.T) {
 		t.Error(alice, bob)
 	}
 }
+
+// Who comes when all places are taken is told to come back, and can.
+func TestLMTPMaxConnections(t *testing.T) {
+	h := newMailHost(t, t.TempDir(), "max_connections = 2")
+	h.serve(t)
+	first, second := h.mta(t), h.mta(t)
+	first.LHLO()
+	second.LHLO()
+	third := lmtptest.Dial(t, "unix", h.socket, nil)
+	third.Expect("421 4.3.2 ")
+	third.Closed()
+	first.Say("QUIT", "221")
+	first.Closed()
+	eventually(t, "the place to be free", func() bool {
+		m := lmtptest.Dial(t, "unix", h.socket, nil)
+		lines, err := m.Read()
+		return err == nil && len(lines) > 0 && strings.HasPrefix(lines[0], "220 ")
+	})
+}
