@@ -33,6 +33,7 @@ type Options struct {
 	Logger   *slog.Logger     // default: discard
 	Quota    Quota            // default: no limit; see Account.SetQuota
 	Watcher  *Watcher         // stays the caller's; default: one of the account's own
+	Keep     int              // how many mailboxes stay in memory when nobody has them open; default: none
 
 	fs vfs.FS // default vfs.OS
 }
@@ -40,12 +41,14 @@ type Options struct {
 // Account is an open account. It is safe for concurrent use, by any number of
 // processes at once.
 type Account struct {
-	dir   string
-	fs    vfs.FS
-	clock func() time.Time
-	names *namer
-	log   *slog.Logger
-	quota atomic.Pointer[Quota]
+	dir      string
+	dirInode uint64 // what dir was when it was opened
+	fs       vfs.FS
+	clock    func() time.Time
+	names    *namer
+	log      *slog.Logger
+	quota    atomic.Pointer[Quota]
+	keep     int // views that stay when they are not used
 
 	annotated metadataLog
 
@@ -54,8 +57,10 @@ type Account struct {
 
 	mu         sync.Mutex       // guards what follows
 	ix         index.Index      // nil until it is needed
+	ixInode    uint64           // of the file of ix
 	suspect    bool             // the index was found to be damaged, see indexfile.go
-	views      map[string]*view // open mailboxes, by directory
+	views      map[string]*view // open mailboxes, by directory, and those that are kept
+	kept       []*view          // not open, the last one that was comes last; some may be gone
 	watcher    *Watcher         // nil until it is needed
 	ownWatcher bool
 	closed     bool
@@ -88,6 +93,7 @@ func newAccount(dir string, opt *Options) *Account {
 		names: newNamer(o.Clock, o.Hostname),
 		log:   o.Logger,
 		views: make(map[string]*view),
+		keep:  o.Keep,
 
 		followers: make(map[*Following]struct{}),
 
@@ -153,6 +159,7 @@ func Open(dir string, opt *Options) (*Account, error) {
 	if info.Mode.Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%w: %s; chmod 700 it", ErrPermissions, a.dir)
 	}
+	a.dirInode = info.Inode
 	return a, nil
 }
 

@@ -48,7 +48,33 @@ func (a *Account) index(ctx context.Context) (index.Index, error) {
 	}
 	a.suspect = false
 	a.ix = &guardedIndex{Index: ix, a: a}
+	a.ixInode = a.indexInode()
 	return a.ix, nil
+}
+
+// indexInode is that of the index's file, 0 if there is none.
+func (a *Account) indexInode() uint64 { return a.inode(a.indexPath()) }
+
+func (a *Account) inode(path string) uint64 {
+	info, err := a.fs.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Inode
+}
+
+// Current says whether the account is still in its directory, with the index that is
+// open, if one is. Who keeps an account open without using it has to ask before using
+// it again: meanwhile somebody may have removed the account or its index, or put a
+// backup in its place.
+func (a *Account) Current() bool {
+	a.mu.Lock()
+	open, inode := a.ix != nil, a.ixInode
+	a.mu.Unlock()
+	if a.dirInode == 0 || a.dirInode != a.inode(a.dir) {
+		return false
+	}
+	return !open || inode != 0 && inode == a.indexInode()
 }
 
 func (a *Account) openIndex(ctx context.Context) (*sqlite.DB, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -51,8 +52,20 @@ func (a *Account) Mailbox(ctx context.Context, name string) (*Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := a.acquire(dir)
-	m := &Mailbox{name: clean, v: v}
+	v, kept := a.acquire(dir)
+	m, err := v.mailbox(ctx, clean)
+	if kept && errors.Is(err, ErrNoMailbox) {
+		// Another process may have put a new mailbox there.
+		a.forget(dir)
+		v, _ = a.acquire(dir)
+		m, err = v.mailbox(ctx, clean)
+	}
+	return m, err
+}
+
+// mailbox opens the mailbox of a view that was acquired.
+func (v *view) mailbox(ctx context.Context, name string) (*Mailbox, error) {
+	m := &Mailbox{name: name, v: v}
 	if err := v.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open mailbox: %w", err), m.Close())
 	}
@@ -62,31 +75,52 @@ func (a *Account) Mailbox(ctx context.Context, name string) (*Mailbox, error) {
 	return m, nil
 }
 
-func (a *Account) acquire(dir string) *view {
+// acquire returns the view of a directory, and whether it is one that was kept.
+func (a *Account) acquire(dir string) (v *view, kept bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	v := a.views[dir]
+	v = a.views[dir]
 	if v == nil {
 		v = &view{a: a, dir: dir, subs: make(map[chan struct{}]struct{})}
 		a.views[dir] = v
 	}
-	v.refs++
-	return v
+	if v.refs++; v.refs > 1 {
+		return v, false
+	}
+	if i := slices.Index(a.kept, v); i >= 0 {
+		a.kept, kept = slices.Delete(a.kept, i, i+1), true
+	}
+	return v, kept
 }
 
-// release drops a reference; the last one forgets the view.
+// release drops a reference; after the last one the view is saved, and kept or
+// forgotten.
 func (v *view) release() error {
 	v.a.mu.Lock()
 	v.refs--
 	last := v.refs == 0
 	if last && v.a.views[v.dir] == v {
-		delete(v.a.views, v.dir)
+		v.a.keepLocked(v)
 	}
 	v.a.mu.Unlock()
 	if !last {
 		return nil
 	}
 	return errors.Join(v.save(), v.sums.close())
+}
+
+// keepLocked keeps a view that is not used any more, if there is room, in place of
+// the one that has not been used for longest. It must be called with a.mu held.
+func (a *Account) keepLocked(v *view) {
+	a.kept = append(a.kept, v)
+	if len(a.kept) <= a.keep {
+		return
+	}
+	oldest := a.kept[0]
+	a.kept = slices.Delete(a.kept, 0, 1)
+	if a.views[oldest.dir] == oldest {
+		delete(a.views, oldest.dir)
+	}
 }
 
 func (v *view) sub(name string) string { return filepath.Join(v.dir, name) }

@@ -25,7 +25,7 @@ func (b *bench) stores() error {
 		// A few of them, or it is Dovecot's habit to look at the directory now
 		// and then that is measured.
 		const some = 20
-		return b.measure(b.rounds(9), report.Row{Scenario: fmt.Sprintf("STORE of one message, %d times", some), Goal: 0.1}, func(s *site) (time.Duration, error) {
+		return b.measure(b.rounds(9), report.Row{Scenario: fmt.Sprintf("STORE of one message, %d times", some), Goal: b.tenfold()}, func(s *site) (time.Duration, error) {
 			sign := sign(s)
 			return s.timed(func() error {
 				for i := range some {

@@ -35,7 +35,7 @@ func (s *site) ask(command string) (time.Duration, error) {
 func (b *bench) listings() error {
 	for _, q := range questions {
 		first := func(s *site) (time.Duration, error) {
-			if err := s.forget(); err != nil {
+			if err := s.forget(b.ctx); err != nil {
 				return 0, err
 			}
 			return s.ask(q.command)

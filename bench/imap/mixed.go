@@ -14,10 +14,7 @@ const mixedClients = 32
 
 // mixed has many clients of one user work at once, each as fast as it is answered.
 func (b *bench) mixed() error {
-	row := report.Row{Goal: 1}
-	if b.n >= 100_000 {
-		row.Goal = 0.1
-	}
+	row := report.Row{Goal: b.tenfold()}
 	var each, slow [2]float64
 	for i, s := range []*site{b.ours, b.peer} {
 		took, err := s.mix(b.n, b.many)
@@ -45,6 +42,10 @@ func (s *site) mix(n int, length time.Duration) ([]time.Duration, error) {
 		}
 		defer c.conn.Close()
 		clients = append(clients, c)
+	}
+	// What has to be read once of all messages is in the index from then on.
+	if err := clients[0].do("UID FETCH 1:* ENVELOPE", "UID SEARCH SUBJECT nobody-has-this"); err != nil {
+		return nil, err
 	}
 	end := time.Now().Add(length)
 	took := make([][]time.Duration, mixedClients)

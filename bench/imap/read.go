@@ -55,7 +55,7 @@ func (b *bench) selects() error {
 		return took, errors.Join(err, c.leave())
 	}
 	first := func(s *site) (time.Duration, error) {
-		if err := s.forget(); err != nil {
+		if err := s.forget(b.ctx); err != nil {
 			return 0, err
 		}
 		return selecting(s)

@@ -29,6 +29,7 @@ type site struct {
 	maildir string   // of alice
 	index   []string // patterns of the files that it makes beside her mail
 	pki     *tls.Config
+	command []string
 	cmd     *exec.Cmd
 	uid     int // that the mail has to belong to; -1: whoever runs this
 
@@ -45,12 +46,13 @@ func freeAddr() (string, error) {
 }
 
 // start starts the server. What it says goes to a file, as on any site.
-func (s *site) start(ctx context.Context, dir string, cmd *exec.Cmd) error {
-	log, err := os.Create(filepath.Join(dir, "stderr"))
+func (s *site) start(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(filepath.Dir(s.root), "stderr"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	cmd := exec.Command(s.command[0], s.command[1:]...)
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		return err
@@ -203,7 +205,8 @@ func startOurs(ctx context.Context, dir string) (*site, error) {
 	if err := os.WriteFile(conf, fmt.Appendf(nil, oursConf, dir, cert, key, s.addr), 0o600); err != nil {
 		return nil, err
 	}
-	return s, s.start(ctx, dir, exec.Command(program, "--config", conf))
+	s.command = []string{program, "--config", conf}
+	return s, s.start(ctx)
 }
 
 // Beyond what any site has to write, these are not Dovecot's defaults: the limits of
@@ -282,7 +285,8 @@ func startDovecot(ctx context.Context, dir string) (*site, error) {
 	if err := os.WriteFile(conf, fmt.Appendf(nil, dovecotConf, dir, cert, key, s.uid, nobody.Gid, port), 0o600); err != nil {
 		return nil, err
 	}
-	return s, s.start(ctx, dir, exec.Command("dovecot", "-F", "-c", conf))
+	s.command = []string{"dovecot", "-F", "-c", conf}
+	return s, s.start(ctx)
 }
 
 // hash gives Dovecot hashes that cost what ours cost. Users that are not in the file
@@ -330,13 +334,15 @@ func (s *site) files() (list []string, err error) {
 	return list, nil
 }
 
-// forget removes what the server has worked out. No session may be open.
-func (s *site) forget() error {
+// forget removes what the server has worked out, also from its memory. No session may
+// be open.
+func (s *site) forget(ctx context.Context) error {
+	s.stop()
 	list, err := s.files()
 	for _, path := range list {
 		err = errors.Join(err, os.RemoveAll(path))
 	}
-	return err
+	return errors.Join(err, s.start(ctx))
 }
 
 // kib is how much room that takes.

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"rtls/internal/auth"
 	"rtls/internal/cli"
@@ -22,6 +23,14 @@ import (
 
 // defaultListen is the port of RFC 8314 section 3.2.
 const defaultListen = ":993"
+
+// A mail program that comes back within keepAccount finds the account open, and the
+// mailboxes of it that were used last in memory. An administrator who wants to mend
+// the index has to wait as long.
+const (
+	keepAccount   = time.Minute
+	keepMailboxes = 4
+)
 
 // serve serves IMAP until ctx ends, and then until the sessions have ended.
 func serve(ctx context.Context, env cli.Env, o *options) error {
@@ -109,13 +118,14 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	if err != nil {
 		return nil, nil, err
 	}
-	accounts := &accounts{users: auth.NewDirectory(f.Store), options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher}}
+	accounts := &accounts{users: auth.NewDirectory(f.Store), options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher, Keep: keepMailboxes}}
 	return &server.Server{
 		Hostname:    f.Hostname,
 		TLS:         certs.Config(),
 		Auth:        gate,
 		OpenAccount: accounts.open,
 		Compress:    f.IMAPD.Compress,
+		Keep:        keepAccount,
 		Logger:      logger,
 	}, certs, nil
 }

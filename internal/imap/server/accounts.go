@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"rtls/internal/cli"
 	"rtls/internal/imap/fulltext"
@@ -12,17 +13,25 @@ import (
 	"rtls/store"
 )
 
-// accounts are the open accounts, one for all sessions of a user.
+// accounts are the open accounts, one for all sessions of a user. They stay open for
+// a while after the last session: mail programs come back, and to open an account and
+// a large mailbox takes longer than all the rest of a short session.
 type accounts struct {
 	open  func(ctx context.Context, user string) (*store.Account, error)
 	texts func(user string) bool // who has an index of texts; nil: nobody
 	turns *fulltext.Turns
-	most  int // sessions of a user
+	most  int           // sessions of a user
+	keep  time.Duration // how long an account is kept that nobody uses
 	log   *slog.Logger
 
-	mu    sync.Mutex // guards what follows
-	users map[string]*shared
+	mu      sync.Mutex // guards what follows
+	users   map[string]*shared
+	kept    int // accounts that nobody uses
+	closing sync.WaitGroup
 }
+
+// maxKept bounds the descriptors that are held for nobody.
+const maxKept = 100
 
 // shared is an account that is open, or about to be.
 type shared struct {
@@ -31,12 +40,34 @@ type shared struct {
 	text    *fulltext.Keeper // nil: there is no index of texts
 	err     error
 
-	sessions int // guarded by accounts.mu
+	// Guarded by accounts.mu.
+	sessions int
+	end      *time.Timer // nil while there are sessions
 }
 
 // get opens an account, or joins those who have it open. Release has to be called
 // once.
 func (a *accounts) get(ctx context.Context, user string) (session.Opened, error) {
+	for {
+		s, fresh, err := a.join(ctx, user)
+		if err != nil {
+			return session.Opened{}, err
+		}
+		if fresh || s.account.Current() {
+			return session.Opened{Account: s.account, Text: s.text, Release: func() { a.release(user, s) }}, nil
+		}
+		a.mu.Lock()
+		if a.users[user] == s {
+			delete(a.users, user)
+		}
+		a.mu.Unlock()
+		a.release(user, s)
+	}
+}
+
+// join counts one session more, and says whether it has opened the account. Without an
+// error it has to be taken back with release.
+func (a *accounts) join(ctx context.Context, user string) (s *shared, fresh bool, err error) {
 	a.mu.Lock()
 	s, found := a.users[user]
 	if !found {
@@ -45,9 +76,14 @@ func (a *accounts) get(ctx context.Context, user string) (session.Opened, error)
 	}
 	if s.sessions >= a.most {
 		a.mu.Unlock()
-		return session.Opened{}, session.ErrTooMany
+		return nil, false, session.ErrTooMany
 	}
 	s.sessions++
+	if s.end != nil {
+		s.end.Stop() // if it is too late for that, drop sees that there is a session
+		s.end = nil
+		a.kept--
+	}
 	a.mu.Unlock()
 
 	if !found {
@@ -56,9 +92,9 @@ func (a *accounts) get(ctx context.Context, user string) (session.Opened, error)
 	<-s.done
 	if s.err != nil {
 		a.release(user, s)
-		return session.Opened{}, s.err
+		return nil, false, s.err
 	}
-	return session.Opened{Account: s.account, Text: s.text, Release: func() { a.release(user, s) }}, nil
+	return s, !found, nil
 }
 
 // fill has the account opened or sets the error, also when open panics: others wait.
@@ -78,15 +114,64 @@ func (a *accounts) fill(ctx context.Context, user string, s *shared) (err error)
 	return nil
 }
 
+// release counts one session less. After the last one the account is kept, or closed
+// if it is of no use any more.
 func (a *accounts) release(user string, s *shared) {
 	a.mu.Lock()
 	s.sessions--
-	last := s.sessions == 0
-	if last && a.users[user] == s {
-		delete(a.users, user)
+	switch {
+	case s.sessions > 0:
+		a.mu.Unlock()
+	case s.err == nil && a.users[user] == s && a.kept < maxKept && a.keep > 0:
+		a.kept++
+		s.end = time.AfterFunc(a.keep, func() { a.drop(user, s) }) // shut waits for it
+		a.mu.Unlock()
+	default:
+		a.closeUnlock(user, s)
+	}
+}
+
+// drop closes an account that has been kept for long enough.
+func (a *accounts) drop(user string, s *shared) {
+	a.mu.Lock()
+	if s.end == nil || s.sessions > 0 { // there was, or is, another session
+		a.mu.Unlock()
+		return
+	}
+	s.end = nil
+	a.kept--
+	a.closeUnlock(user, s)
+}
+
+// shut closes the accounts that are kept, and keeps none any more. All sessions have
+// to have ended.
+func (a *accounts) shut() {
+	a.mu.Lock()
+	a.keep = 0
+	var ended []func()
+	for user, s := range a.users {
+		if s.end != nil {
+			s.end.Stop()
+			ended = append(ended, func() { a.drop(user, s) })
+		}
 	}
 	a.mu.Unlock()
-	if !last || s.account == nil {
+	for _, drop := range ended {
+		drop()
+	}
+	a.closing.Wait()
+}
+
+// closeUnlock forgets an account, gives mu back, which has to be held, and closes the
+// account, which takes its time.
+func (a *accounts) closeUnlock(user string, s *shared) {
+	if a.users[user] == s {
+		delete(a.users, user)
+	}
+	a.closing.Add(1)
+	a.mu.Unlock()
+	defer a.closing.Done()
+	if s.account == nil {
 		return
 	}
 	if s.text != nil {

@@ -65,6 +65,7 @@ type Server struct {
 	KeepAlive        time.Duration // between signs of life under IDLE, 2 minutes
 	ProgressEvery    time.Duration // between words on how far a long command has come, 10 seconds (RFC 9585 section 4)
 	AdmitEvery       time.Duration // between looks whether users may still be here, 10 seconds
+	Keep             time.Duration // of an account in memory after its last session; 0 keeps none
 	Grace            time.Duration // for running commands at shutdown, 10 seconds
 }
 
@@ -108,7 +109,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	defer cancel()
 	p := &pool{
 		cfg: cfg, work: work,
-		accounts: accounts{open: cfg.OpenAccount, texts: cfg.TextIndex, turns: fulltext.NewTurns(), most: cfg.MaxPerUser, log: cfg.Logger, users: make(map[string]*shared)},
+		accounts: accounts{open: cfg.OpenAccount, texts: cfg.TextIndex, turns: fulltext.NewTurns(), most: cfg.MaxPerUser, keep: cfg.Keep, log: cfg.Logger, users: make(map[string]*shared)},
 		conns:    make(map[*conn]struct{}),
 		perAddr:  make(map[string]int),
 	}
@@ -137,6 +138,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	})
 	defer late.Stop()
 	p.wg.Wait()
+	p.accounts.shut()
 	return err
 }
 

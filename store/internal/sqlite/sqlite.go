@@ -74,10 +74,16 @@ const version = len(layouts)
 
 // DB is an index in a database file.
 type DB struct {
-	db    *sql.DB
-	lock  *writeLock
-	users *os.File // shared with all who have the index open; nil for who is alone
+	db      *sql.DB
+	lock    *writeLock
+	readers chan struct{} // a token for each reader
+	users   *os.File      // shared with all who have the index open; nil for who is alone
 }
+
+// maxReaders is how many read at once. A search through a large mailbox takes a while,
+// and neither another reader nor the writer, who has a connection left in any case, is
+// to wait for it.
+const maxReaders = 4
 
 var _ index.Index = (*DB)(nil)
 
@@ -123,12 +129,12 @@ func open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(2) // one that writes, one that reads
+	db.SetMaxOpenConns(maxReaders + 2) // one that writes, and one for checks
 	lock, err := newWriteLock(path + "-lock")
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	d := &DB{db: db, lock: lock}
+	d := &DB{db: db, lock: lock, readers: make(chan struct{}, maxReaders)}
 	if err := d.init(ctx); err != nil {
 		return nil, errors.Join(classify(err), d.Close())
 	}
@@ -208,6 +214,12 @@ func transactOn(ctx context.Context, db beginner, f func(*sql.Tx) error) error {
 }
 
 func (d *DB) View(ctx context.Context, f func(index.Tx) error) error {
+	select {
+	case d.readers <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-d.readers }()
 	t, err := d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return ended(ctx, err)
