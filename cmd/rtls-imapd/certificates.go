@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
 	"time"
 
+	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/tlsconf"
@@ -27,6 +29,21 @@ func loadCertificates(f *config.File) (*tlsconf.Certificates, error) {
 	if err != nil {
 		return nil, cli.Errorf(cli.Config, "%w", err).
 			WithHint("cert and key under [imapd] and [[imapd.domain]] name PEM files that %s can read", name)
+	}
+	return c, nil
+}
+
+// askClients makes clients' certificates a way through the gate, if that is wanted.
+func askClients(f *config.File, c *tls.Config, gate *auth.Gate) (*tls.Config, error) {
+	if f.IMAPD.ClientCA == "" {
+		return c, nil
+	}
+	if err := tlsconf.AskClients(c, f.IMAPD.ClientCA); err != nil {
+		return nil, cli.Errorf(cli.Config, "%w", err).WithHint("client_ca under [imapd] names a PEM file")
+	}
+	gate.CertificateUsers = auth.UsersByEmail
+	if f.IMAPD.ClientName == "subject" {
+		gate.CertificateUsers = auth.UsersBySubject
 	}
 	return c, nil
 }

@@ -118,10 +118,14 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	if err != nil {
 		return nil, nil, err
 	}
+	tlsConfig, err := askClients(f, certs.Config(), gate)
+	if err != nil {
+		return nil, nil, err
+	}
 	accounts := &accounts{users: auth.NewDirectory(f.Store), options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher, Keep: keepMailboxes}}
 	return &server.Server{
 		Hostname:    f.Hostname,
-		TLS:         certs.Config(),
+		TLS:         tlsConfig,
 		Auth:        gate,
 		OpenAccount: accounts.open,
 		Compress:    f.IMAPD.Compress,

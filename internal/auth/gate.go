@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"sync"
 )
 
@@ -14,6 +15,9 @@ type Gate struct {
 	Throttle Throttle
 	// Only are the mechanisms to offer. Empty: those that are good for all users.
 	Only []string
+	// CertificateUsers returns the users that a client's certificate stands for. nil:
+	// a certificate is no way to log in.
+	CertificateUsers func(*x509.Certificate) []string
 	// SaltKey makes the salts of users who do not exist, see NewSaltKey. Without it
 	// there is one for as long as the process lives, and names can be told by salts
 	// that change.

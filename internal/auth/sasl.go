@@ -47,6 +47,7 @@ var (
 
 // The mechanisms, as they are announced.
 const (
+	External  = "EXTERNAL" // a client's certificate
 	ScramPlus = "SCRAM-SHA-256-PLUS"
 	Scram     = "SCRAM-SHA-256"
 	Plain     = "PLAIN"
@@ -56,23 +57,29 @@ const (
 // mechanism is a way to log in through a gate.
 type mechanism struct {
 	name  string
-	ready func(*Gate, Peer) bool // whether anybody can log in that way
+	able  func(*Gate, Peer) bool // whether the connection can do it
+	ready func(*Gate) bool       // whether it is good for all users
 	start func(*Gate, Peer) Exchange
 }
 
 // mechanisms returns all of them, the strongest first.
 func mechanisms() []mechanism {
 	return []mechanism{
-		{ScramPlus, func(g *Gate, p Peer) bool { return g.scramReady() && canBind(p.TLS) },
+		{External, func(g *Gate, p Peer) bool { return len(g.certified(p)) > 0 }, always,
+			func(g *Gate, p Peer) Exchange {
+				return &external{g.Users, g.certified(p), Login{Mechanism: External}}
+			}},
+		{ScramPlus, func(_ *Gate, p Peer) bool { return canBind(p.TLS) }, (*Gate).scramReady,
 			func(g *Gate, p Peer) Exchange { return newScram(g, p, true) }},
-		{Scram, func(g *Gate, _ Peer) bool { return g.scramReady() },
+		{Scram, anyPeer, (*Gate).scramReady,
 			func(g *Gate, p Peer) Exchange { return newScram(g, p, false) }},
-		{Plain, always, func(g *Gate, p Peer) Exchange { return NewPlain(Plain, g.withPassword(p)) }},
-		{PlainTwo, always, func(g *Gate, p Peer) Exchange { return NewPlain(PlainTwo, g.withPassword(p)) }},
+		{Plain, anyPeer, always, func(g *Gate, p Peer) Exchange { return NewPlain(Plain, g.withPassword(p)) }},
+		{PlainTwo, anyPeer, always, func(g *Gate, p Peer) Exchange { return NewPlain(PlainTwo, g.withPassword(p)) }},
 	}
 }
 
-func always(*Gate, Peer) bool { return true }
+func always(*Gate) bool        { return true }
+func anyPeer(*Gate, Peer) bool { return true }
 
 // KnownMechanism says whether there is a mechanism of that name.
 func KnownMechanism(name string) bool {
@@ -94,12 +101,9 @@ func (g *Gate) Mechanisms(peer Peer) []string {
 
 func (g *Gate) offers(m mechanism, peer Peer) bool {
 	if len(g.Only) == 0 {
-		return m.ready(g, peer)
+		return m.able(g, peer) && m.ready(g)
 	}
-	if m.name == ScramPlus {
-		return slices.Contains(g.Only, m.name) && canBind(peer.TLS)
-	}
-	return slices.Contains(g.Only, m.name)
+	return m.able(g, peer) && slices.Contains(g.Only, m.name)
 }
 
 // Start begins an exchange. It returns nil for a mechanism that is not offered.

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"path/filepath"
+	"slices"
 
 	"github.com/BurntSushi/toml"
 )
@@ -13,10 +14,12 @@ type IMAPD struct {
 	StartTLS   []string `toml:"listen_starttls"` // addresses where clients have to say STARTTLS before anything else; default: none
 	Cert       string   `toml:"cert"`
 	Key        string   `toml:"key"`
-	State      string   `toml:"state"`      // directory of what survives a restart; default: see StateDir
-	Mechanisms []string `toml:"mechanisms"` // of SASL; default: those that are good for all users
-	Compress   bool     `toml:"compress"`   // offer COMPRESS=DEFLATE
-	Domains    []Domain `toml:"domain"`     // certificates for other names; default: the one above is for all
+	State      string   `toml:"state"`       // directory of what survives a restart; default: see StateDir
+	Mechanisms []string `toml:"mechanisms"`  // of SASL; default: those that are good for all users
+	ClientCA   string   `toml:"client_ca"`   // PEM file of an authority; its certificates are a way to log in
+	ClientName string   `toml:"client_name"` // what on them is the user: "email" (default) or "subject"
+	Compress   bool     `toml:"compress"`    // offer COMPRESS=DEFLATE
+	Domains    []Domain `toml:"domain"`      // certificates for other names; default: the one above is for all
 }
 
 // CheckIMAPD makes sure that rtls-imapd has what it needs.
@@ -33,6 +36,9 @@ func (f *File) CheckIMAPD() error {
 	if err := f.checkDomains(); err != nil {
 		return err
 	}
+	if err := f.checkClients(); err != nil {
+		return err
+	}
 	if f.IMAPD.State != "" && !filepath.IsAbs(f.IMAPD.State) {
 		return f.errorf(toml.Key{"imapd", "state"}, "state is an absolute path, not %q", f.IMAPD.State)
 	}
@@ -44,6 +50,21 @@ func (f *File) checkListen(key string, addresses []string) error {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return f.errorf(toml.Key{"imapd", key}, `%s is a list of "host:port", not %q`, key, addr)
 		}
+	}
+	return nil
+}
+
+// checkClients makes sure that what is said of clients' certificates fits together.
+func (f *File) checkClients() error {
+	i := &f.IMAPD
+	at := func(key string) toml.Key { return toml.Key{"imapd", key} }
+	switch {
+	case i.ClientName != "" && i.ClientName != "email" && i.ClientName != "subject":
+		return f.errorf(at("client_name"), `client_name is "email" or "subject", not %q`, i.ClientName)
+	case i.ClientCA == "" && i.ClientName != "":
+		return f.errorf(at("client_name"), "client_name takes client_ca, the authority of the certificates")
+	case i.ClientCA == "" && slices.Contains(i.Mechanisms, "EXTERNAL"):
+		return f.errorf(at("mechanisms"), "the mechanism EXTERNAL takes client_ca, the authority of clients' certificates")
 	}
 	return nil
 }

@@ -70,6 +70,7 @@ type Leaf struct {
 	NotBefore, NotAfter time.Time
 	RSA                 bool // an RSA key in place of ECDSA P-256
 	Client              bool // for a client in place of a server
+	Emails              []string
 }
 
 // Issue makes a certificate and its key, in PEM form.
@@ -81,6 +82,8 @@ func (ca *CA) Issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 		NotAfter:     leaf.NotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+
+		EmailAddresses: leaf.Emails,
 	}
 	if leaf.Client {
 		tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
