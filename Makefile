@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: all install demo test build vet setup soak bench-store bench-imap bench-lda bench-send lda-faults clean
+.PHONY: all install demo test build vet setup soak testssl bench-store bench-imap bench-lda bench-send lda-faults clean
 
 all: build
 
@@ -43,8 +43,8 @@ vet:
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
 	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-sieve procmail maildrop \
-	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd systemd \
-	offlineimap3 aerc imapfilter
+	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd \
+	offlineimap3 aerc imapfilter testssl.sh
 
 # These conflict with Postfix, or would change the machine; they are unpacked below
 # .peers and run from there.
@@ -64,6 +64,10 @@ setup:
 soak:
 	RTLS_TEST_CONCURRENT=60s RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run "TestConcurrentMailbox|FaultWalk|CrashWalk" -v ./store
 	RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run TestQueueKills -v ./cmd/rtls-send
+
+# All that testssl.sh looks for, the known attacks included.
+testssl: setup
+	RTLS_TEST_TLS=all $(GO) test -count=1 -timeout 30m -run TestSSLScan -v ./internal/e2e
 
 # BENCH_DIR=DIR measures on another file system.
 bench-store:

@@ -178,6 +178,7 @@ var oldTLS = []*tls.Config{
 	{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10},
 	{MinVersion: tls.VersionTLS11, MaxVersion: tls.VersionTLS11},
 	{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}}, // no forward secrecy
+	{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}},
 	{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}},
 	{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_RC4_128_SHA}},
 }

@@ -54,10 +54,23 @@ func Load(fallback Pair, others ...Pair) (*Certificates, error) {
 	return c, nil
 }
 
+// suites are those of TLS 1.2 that RFC 9325 section 4.2 recommends and Go has, and
+// ChaCha20: forward secrecy and authenticated encryption. Without a list Go has CBC as
+// well.
+var suites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
 // Config returns a configuration that presents them.
 func (c *Certificates) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:                  minVersion,
+		CipherSuites:                suites,
 		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.find(hello.ServerName).current(time.Now()), nil
