@@ -195,8 +195,8 @@ func (t *transport) by(r spool.Route) *line {
 	return l
 }
 
-// report tells the sender that a message is given up, by the way that the message
-// was to take. A server that will not have the report ends it: the log and the queue
+// report tells the sender that a message is given up or late, by the way that the
+// message was to take. A server that will not have the report ends it: the log and the queue
 // have it, and a second one would be refused as well.
 func (t *transport) report(ctx context.Context, f spool.Failed) error {
 	l := t.by(f.Route)
@@ -210,9 +210,13 @@ func (t *transport) report(ctx context.Context, f spool.Failed) error {
 	if status == "" {
 		status = "5.0.0"
 	}
+	action := dsn.ActionFailed
+	if !f.Until.IsZero() {
+		action = dsn.ActionDelayed
+	}
 	for _, to := range f.To {
 		failed.Recipients = append(failed.Recipients, dsn.Recipient{
-			Address: to, Notify: f.Notify, Action: dsn.ActionFailed, Status: status, Reason: f.Reason,
+			Address: to, Notify: f.Notify, Action: action, Status: status, Reason: f.Reason, RetryUntil: f.Until,
 		})
 	}
 	err := dsn.Send(ctx, failed, dsn.Options{Hostname: l.hostname}, func(ctx context.Context, r *dsn.Report) error {
@@ -220,7 +224,11 @@ func (t *transport) report(ctx context.Context, f spool.Failed) error {
 		return err
 	})
 	if err != nil && cli.ExitCode(err) != cli.TempFail {
-		fmt.Fprintf(t.env.Stderr, "%s: message %s is given up, and its sender cannot be told: %s\n", name, f.ID, cli.Printable(err.Error()))
+		what := "given up"
+		if !f.Until.IsZero() {
+			what = "late"
+		}
+		fmt.Fprintf(t.env.Stderr, "%s: message %s is %s, and its sender cannot be told: %s\n", name, f.ID, what, cli.Printable(err.Error()))
 		return nil
 	}
 	return err

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"rtls/internal/cli"
+	"rtls/internal/requiretls"
+	"rtls/internal/spool"
 )
 
 // A flush never drops a wish, whatever flags and configuration say by then: what was
@@ -209,4 +215,25 @@ func BenchmarkQueueFlush(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/1e3/float64(b.N)/many, "ms/message")
+}
+
+// What a sender is told of a message that is late says that, and until when.
+func TestQueueReportsDelay(t *testing.T) {
+	s := newSink(t, "REQUIRETLS")
+	h := newHome(t, s, "", "")
+	tr := &transport{env: cli.Env{Getenv: os.Getenv, Stderr: io.Discard}, o: &options{config: h.config()}, lines: make(map[spool.Route]*line)}
+	defer tr.close()
+	until := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	err := tr.report(t.Context(), spool.Failed{
+		Record: spool.Record{From: "me@example.org", To: []string{"bob@example.net"}, Wish: requiretls.Yes, Notify: []string{"DELAY"}, Route: spool.Route{Account: "test"}},
+		Status: "4.3.0", Reason: "not now", Until: until, Content: strings.NewReader("Subject: canary\r\n\r\n"),
+	})
+	if err != nil || len(s.taken()) != 1 {
+		t.Fatalf("%v, %d reports", err, len(s.taken()))
+	}
+	for _, want := range []string{"Action: delayed\r\n", "Status: 4.3.0\r\n", "Will-Retry-Until: Sun, 29 Nov 2026 12:00:00 +0000\r\n"} {
+		if !strings.Contains(s.taken()[0], want) {
+			t.Errorf("the report lacks %q:\n%s", want, s.taken()[0])
+		}
+	}
 }

@@ -21,7 +21,9 @@ var (
 func TestBackOff(t *testing.T) {
 	c := newClock()
 	s := newSpool(t, Config{Now: c.Now, Share: func() float64 { return 0.5 }})
-	id := s.put(t, letter())
+	l := letter()
+	l.Notify = nil // of delays, see TestDelay
+	id := s.put(t, l)
 	to := &server{outcomes: []*Failure{temporary}}
 	var reported []Failed
 	f := &Flusher{Spool: s, Transport: to, Report: func(_ context.Context, f Failed) error {
@@ -73,6 +75,54 @@ func TestBackOff(t *testing.T) {
 	flush(t, f)
 	if len(to.got) != 1 {
 		t.Error("not sent after retry")
+	}
+}
+
+// Who asked for it is told once that a message is late, and still gets the end.
+func TestDelay(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		notify  []string
+		from    string
+		outcome *Failure
+		refused int // how often the report is
+		want    int // reports of a delay
+	}{
+		{"asked for", []string{"FAILURE", "DELAY"}, "me@example.org", temporary, 0, 1},
+		{"refused at first", []string{"DELAY"}, "me@example.org", temporary, 2, 3},
+		{"not asked for", nil, "me@example.org", temporary, 0, 0},
+		{"about a report", []string{"DELAY"}, "", temporary, 0, 0},
+		{"the way is closed", []string{"DELAY"}, "me@example.org", unusable, 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newClock()
+			s := newSpool(t, Config{Now: c.Now, Share: func() float64 { return 0.5 }})
+			r := letter()
+			r.Notify, r.From = tc.notify, tc.from
+			id := s.put(t, r)
+			begin := c.Now()
+			var delays, ends int
+			f := &Flusher{Spool: s, Transport: &server{outcomes: []*Failure{tc.outcome}}, Report: func(_ context.Context, f Failed) error {
+				if f.Until.IsZero() {
+					ends++
+					return nil
+				}
+				if delays++; delays <= tc.refused {
+					return errors.New("not now")
+				}
+				if f.Until != begin.Add(lifetime) || c.Now().Sub(begin) < late || !strings.Contains(f.Reason, "not now") {
+					t.Errorf("after %s: until %s, %q", c.Now().Sub(begin), f.Until, f.Reason)
+				}
+				return nil
+			}}
+			for statusOf(t, s, id) != "failed" {
+				flush(t, f)
+				c.add(time.Hour)
+			}
+			if delays != tc.want || ends != min(len(tc.from), 1) {
+				t.Errorf("%d reports of a delay, %d of the end; want %d", delays, ends, tc.want)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -24,19 +25,23 @@ type Message struct {
 	About   []any // for the Transport to set: what the log is to say of it once it is sent
 }
 
-// Failed is a message that is given up.
+// Failed is a message that is given up, or late.
 type Failed struct {
 	Record
 	Status  string // enhanced status code, or empty
 	Reason  string
 	InDoubt bool        // it may have arrived all the same
 	Content io.WriterTo // for its header; valid during the call
+	Until   time.Time   // it is late, and tried until then; zero: it is given up
 }
 
 // Report tells a sender of a message that is given up. It is called until it
 // returns nil, once an hour and for five days: more than once also if the process
 // ends then and there. It is not called for messages with a null reverse-path, nor
 // for files that are no messages.
+//
+// It is called for a message that is four hours late, too, where its sender asked for
+// that with NOTIFY=DELAY (RFC 3461 section 4.1), at each attempt until it returns nil.
 type Report func(ctx context.Context, f Failed) error
 
 // Flusher sends what is due. Its fields other than Spool and Transport can be zero.
@@ -276,7 +281,26 @@ func (p *pass) attempt(ctx context.Context, e *entry, st *State) error {
 	}
 	p.Deferred++
 	p.Log.Info("deferred", "id", e.id, "next", next.Next, "err", why)
-	return nil
+	return p.tellDelay(ctx, e, next)
+}
+
+// tellDelay reports a message that is late to a sender who wants to know, once. By a
+// way that is closed no report would go either.
+func (p *pass) tellDelay(ctx context.Context, e *entry, st *State) error {
+	r := e.record
+	if p.Report == nil || st.Delayed || r.From == "" || !slices.Contains(r.Notify, "DELAY") || p.down[r.Route] || p.s.now().Sub(st.since(r)) < late {
+		return nil
+	}
+	err := p.Report(ctx, Failed{
+		Record: *r, Status: st.Status, Reason: st.Reason, InDoubt: st.Doubts > 0,
+		Content: &content{e: e}, Until: st.since(r).Add(lifetime),
+	})
+	if err != nil {
+		p.Log.Warn("delay not reported", "id", e.id, "err", err)
+		return nil
+	}
+	st.Delayed = true
+	return p.s.writeState(e.id, st)
 }
 
 // patient is a context that outlives ctx by a while: whoever waits for an answer to

@@ -15,6 +15,7 @@ const (
 	doubtWait   = 30 * time.Minute
 	maxDoubts   = 4 // sendings without an answer
 	lifetime    = 5 * 24 * time.Hour
+	late        = 4 * time.Hour // the wait until somebody may want to know
 	maxWaitJit  = maxWait * 5 / 4
 	reportWait  = time.Hour
 	orphanAfter = time.Hour
@@ -30,7 +31,8 @@ type State struct {
 	Doubts   int       `json:"doubts"` // how often it was sent without an answer that is known
 	Sent     bool      `json:"sent"`   // taken, and its file could not be removed
 	Failed   bool      `json:"failed"`
-	Reported bool      `json:"reported"` // the failure was
+	Reported bool      `json:"reported"`          // the failure was
+	Delayed  bool      `json:"delayed,omitempty"` // that it is late was reported
 	Status   string    `json:"status,omitempty"`
 	Reason   string    `json:"reason,omitempty"` // of the last failure, for people
 }
@@ -80,14 +82,10 @@ func (s *Spool) after(before *State, r *Record, why *Failure, marked bool) *Stat
 		wait = max(wait, doubtWait<<min(st.Doubts-1, 16))
 	}
 	st.Next = now.Add(time.Duration(float64(min(wait, maxWait)) * (0.75 + s.c.Share()/2)))
-	since := st.Since
-	if since.IsZero() {
-		since = r.Time
-	}
 	switch {
 	case why.Permanent:
 		st.Failed = true
-	case now.Sub(since) >= lifetime:
+	case now.Sub(st.since(r)) >= lifetime:
 		st.Failed = true
 		st.Reason = clip("given up after five days: " + st.Reason)
 	case st.Doubts >= maxDoubts:
@@ -98,6 +96,14 @@ func (s *Spool) after(before *State, r *Record, why *Failure, marked bool) *Stat
 		st.Next = time.Time{}
 	}
 	return &st
+}
+
+// since is when a message's five days began.
+func (st *State) since(r *Record) time.Time {
+	if st.Since.IsZero() {
+		return r.Time
+	}
+	return st.Since
 }
 
 // due says whether it is time to try. A time too far ahead is from a clock that
