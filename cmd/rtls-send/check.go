@@ -23,6 +23,7 @@ import (
 type inspect struct {
 	check   bool
 	mx      bool
+	login   bool
 	receipt string // file
 }
 
@@ -30,6 +31,7 @@ type inspect struct {
 func (i *inspect) define(fs *pflag.FlagSet) {
 	fs.BoolVar(&i.check, "check", false, "")
 	fs.BoolVar(&i.mx, "mx", false, "")
+	fs.BoolVar(&i.login, "login", false, "")
 	fs.StringVar(&i.receipt, "receipt", "", "")
 }
 
@@ -37,6 +39,9 @@ func (i *inspect) define(fs *pflag.FlagSet) {
 func (i *inspect) valid(recipients []string) error {
 	if i.mx && !i.check {
 		return errors.New("--mx belongs to --check")
+	}
+	if i.login && (!i.check || i.mx) {
+		return errors.New("--login belongs to --check, without --mx")
 	}
 	if i.mx && len(recipients) == 0 {
 		return errors.New("--check --mx takes recipients or domains")
@@ -61,13 +66,14 @@ type report struct {
 	Size       int64      `json:"size,omitempty"`
 	Mechanisms []string   `json:"auth,omitempty"`
 	Mechanism  string     `json:"auth_used,omitempty"`
+	LoggedIn   bool       `json:"logged_in,omitempty"`
 	Extensions []string   `json:"extensions,omitempty"`
 }
 
 func reportOf(f *submit.Finding) report {
 	r := report{
 		Target: f.Target, Verified: f.Verified, Chain: f.Chain, KeyPin: f.KeyPin, Pinned: f.Pinned,
-		RequireTLS: f.RequireTLS, Size: f.Size, Mechanisms: f.Mechanisms, Mechanism: f.Mechanism, Extensions: f.Extensions,
+		RequireTLS: f.RequireTLS, Size: f.Size, Mechanisms: f.Mechanisms, Mechanism: f.Mechanism, LoggedIn: f.LoggedIn, Extensions: f.Extensions,
 	}
 	if f.TLSVersion != 0 {
 		r.TLS, r.Cipher, r.Expires = tls.VersionName(f.TLSVersion), tls.CipherSuiteName(f.Cipher), &f.Expires
@@ -111,7 +117,9 @@ func (r report) text() string {
 		line("size", "%d", r.Size)
 	}
 	used := ""
-	if r.Mechanism != "" {
+	if r.LoggedIn {
+		used = "; logged in with " + r.Mechanism
+	} else if r.Mechanism != "" {
 		used = "; would use " + r.Mechanism
 	}
 	line("auth", "%s%s", orNone(strings.Join(r.Mechanisms, " ")), used)
@@ -135,7 +143,7 @@ func yesNo(b bool) string {
 }
 
 // checkServers is --check: the account's servers, or those that are named. It sends
-// no message and asks for no password. It fails if no server would take a message
+// no message, and without --login asks for no password. It fails if no server would take a message
 // with the wish that holds.
 func checkServers(ctx context.Context, env cli.Env, o *options) error {
 	if o.mx {
@@ -150,7 +158,7 @@ func checkServers(ctx context.Context, env cli.Env, o *options) error {
 			return err
 		}
 	}
-	findings := submit.Check(ctx, s.targets, submitOptions(env, o, s))
+	findings := submit.Check(ctx, s.targets, submitOptions(env, o, s), o.login)
 	var failed error
 	fit := false
 	for i := range findings {

@@ -187,7 +187,7 @@ func (c *mxChecker) host(ctx context.Context, e *exchangers, name string, policy
 		return exchange{report: report{Target: name, Error: err.Error()}}
 	}
 	target := &submit.Target{Host: name, Port: c.port, StartTLS: true, TLS: config, DANE: c.resolver.Trusted()}
-	found := submit.Check(ctx, []*submit.Target{target}, c.options)[0]
+	found := submit.Check(ctx, []*submit.Target{target}, c.options, false)[0]
 	x := exchange{report: reportOf(&found), Listed: policy != nil && policy.Lists(name)}
 	genuine := e.Proven || x.Listed && policy.Mode == "enforce"
 	x.Takes = genuine && found.Fit(requiretls.Yes) == nil

@@ -102,7 +102,7 @@ func configure(ctx context.Context, env cli.Env, o *options, find *finder) error
 		if err := writeNew(path, text); err != nil {
 			return cli.Errorf(cli.CantCreate, "%w", err)
 		}
-		return say(env.Stdout, fmt.Sprintf("%s written; put the password into the file that it names\n", path))
+		return say(env.Stdout, fmt.Sprintf("%s written; put the password into the file that it names, then try it with %s --check --login\n", path, name))
 	}
 	return cli.Errorf(cli.NoHost, "no submission server was found for %s", compose.Domain(addr)).
 		WithHint("ask who runs the mail of that domain, and write host and port by hand; see rtls.toml(5)")

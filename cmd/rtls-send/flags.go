@@ -83,8 +83,9 @@ const usage = `usage: rtls-send [flags] recipient... < message
                             configuration
   --import-msmtprc FILE     print a configuration made of one of msmtp
   --receipt FILE            write what is known of a message that was sent, in JSON
-  --check [--json] [host[:port]...]
-                            look at the account's servers, or at these; nothing is sent
+  --check [--login] [--json] [host[:port]...]
+                            look at the account's servers, or at these, and log in;
+                            nothing is sent
   --check --mx [--json] recipient|domain...
                             look at the mail exchangers of a domain
   --check-config            read the configuration and say whether it is right

@@ -115,6 +115,16 @@ func (s *session) authenticate(ctx context.Context) error {
 	return nil
 }
 
+// login logs in, with nothing behind it.
+func (s *session) login(ctx context.Context, name string) error {
+	s.at = stageAuth
+	x, err := s.begin(ctx, name)
+	if err == nil {
+		err = s.converse(x)
+	}
+	return err
+}
+
 // choose picks the mechanism. The one that is configured is never exchanged for
 // another: whoever strips it from the server's offer must gain nothing.
 func (s *session) choose() (string, error) {

@@ -14,7 +14,7 @@ import (
 	"rtls/internal/tlsconf"
 )
 
-// Finding is what a target turned out to be, without a login and without a message.
+// Finding is what a target turned out to be, without a message.
 type Finding struct {
 	Target   string // host:port
 	StartTLS bool
@@ -33,16 +33,17 @@ type Finding struct {
 	Extensions []string // all keywords of the EHLO reply, in alphabetical order
 	Mechanisms []string // of authentication that are offered
 	Mechanism  string   // the one that would be used; empty: none
+	LoggedIn   bool     // with that one, where a login was asked for
 }
 
-// Check looks at each target, and says QUIT. It sends nothing but EHLO and STARTTLS.
-// Targets that are domains are looked up.
-func Check(ctx context.Context, targets []*Target, o Options) []Finding {
+// Check looks at each target, and says QUIT. It sends nothing but EHLO and STARTTLS,
+// and with login what a login takes. Targets that are domains are looked up.
+func Check(ctx context.Context, targets []*Target, o Options, login bool) []Finding {
 	var all []Finding
 	for _, t := range targets {
 		found, refused := t.expand(ctx, &o)
 		for _, t := range found {
-			all = append(all, check(ctx, t, o))
+			all = append(all, check(ctx, t, o, login))
 		}
 		for _, e := range refused {
 			all = append(all, Finding{Target: e.Target, Err: e})
@@ -51,7 +52,7 @@ func Check(ctx context.Context, targets []*Target, o Options) []Finding {
 	return all
 }
 
-func check(ctx context.Context, t *Target, o Options) Finding {
+func check(ctx context.Context, t *Target, o Options, login bool) Finding {
 	f := Finding{Target: t.addr(), StartTLS: t.StartTLS}
 	s, err := open(ctx, t, o)
 	if err != nil {
@@ -64,7 +65,12 @@ func check(ctx context.Context, t *Target, o Options) Finding {
 	state := s.conn.(*tls.Conn).ConnectionState() // open has made sure
 	f.session(s, state)
 	if t.Login.wanted() {
-		if f.Mechanism, err = s.choose(); err != nil {
+		if f.Mechanism, err = s.choose(); err == nil && login {
+			if err = s.login(ctx, f.Mechanism); err == nil {
+				f.LoggedIn = true
+			}
+		}
+		if err != nil {
 			f.Err = s.fail(ctx, err)
 		}
 	}

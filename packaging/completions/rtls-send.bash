@@ -36,7 +36,7 @@ _rtls_send() {
 	*)
 		COMPREPLY=($(compgen -W "--account --body --check --check-config --config --configure
 			--debug --dsn-envid --dsn-notify --dsn-return --from --full-name --help --host
-			--import-msmtprc --json --no-aliases --mx --port --pretend --read-recipients --receipt
+			--import-msmtprc --json --login --no-aliases --mx --port --pretend --read-recipients --receipt
 			--log-tag --requiretls --tls --tls-required --transcript --verbose --version
 			-bm -bp -bs -bv -bi -odi -odb -odq -oeq -q -t -i -n -v" -- "$cur"))
 		((COMP_CWORD == 1)) && COMPREPLY+=($(compgen -W queue -- "$cur"))
