@@ -32,9 +32,13 @@ ssl = required
 ssl_cert = <%[2]s
 ssl_key = <%[3]s
 mail_location = maildir:%[1]s/mail/%%u
+mail_attribute_dict = file:%[1]s/mail/%%u/dovecot-attributes
 first_valid_uid = 1
 auth_failure_delay = 0
 mail_max_userip_connections = 100
+protocol imap {
+  imap_metadata = yes
+}
 namespace inbox {
   inbox = yes
   separator = /
