@@ -7,8 +7,10 @@ GO ?= go
 all: build
 
 # Without C the commands start a quarter faster; see internal/auth/system.go.
+# PAM=1 is for rtls-imapd with PAM, which takes C and libpam0g-dev.
 build:
 	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...
+	$(if $(PAM),CGO_ENABLED=1 $(GO) build -tags pam -o bin/ ./cmd/rtls-imapd)
 
 PREFIX = /usr/local
 MANDIR = $(PREFIX)/share/man
@@ -33,6 +35,7 @@ demo:
 
 test: setup vet
 	$(GO) test -race -shuffle=on -timeout 30m ./...
+	CGO_ENABLED=1 $(GO) test -race -tags pam -run PAM ./cmd/rtls-imapd
 
 vet:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
@@ -41,7 +44,7 @@ vet:
 
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.
-PEERS = ca-certificates curl isync neomutt tmux postfix strace openssl \
+PEERS = ca-certificates curl libpam0g-dev isync neomutt tmux postfix strace openssl \
 	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-sieve procmail maildrop \
 	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd \
 	offlineimap3 aerc imapfilter testssl.sh

@@ -72,6 +72,9 @@ func loadConfig(o *options, check func(*config.File) error) (*config.File, error
 
 // checkRoot makes sure that the directory with the accounts is there.
 func checkRoot(f *config.File) error {
+	if f.Store.Root == "" { // accounts are elsewhere
+		return nil
+	}
 	info, err := os.Stat(f.Store.Root)
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is not a directory", f.Store.Root)

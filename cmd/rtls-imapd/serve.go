@@ -102,16 +102,9 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	if err := checkRoot(f); err != nil {
 		return nil, nil, err
 	}
-	users := auth.Open(f.Store.Users)
-	_, err := users.Known("postmaster")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		logger.Warn("nobody can log in", "err", err)
-	case err != nil:
-		return nil, nil, cli.Errorf(cli.Config, "%w", err)
-	}
-	gate := &auth.Gate{Users: users, Only: f.IMAPD.Mechanisms}
-	if err := f.CheckMechanisms(auth.KnownMechanism); err != nil {
+	directory := auth.NewDirectory(f.Store)
+	gate, err := newGate(f, directory, logger)
+	if err != nil {
 		return nil, nil, cli.Errorf(cli.Config, "%w", err)
 	}
 	certs, err := loadCertificates(f)
@@ -122,7 +115,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	if err != nil {
 		return nil, nil, err
 	}
-	accounts := &accounts{users: auth.NewDirectory(f.Store), options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher, Keep: keepMailboxes}}
+	accounts := &accounts{users: directory, options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher, Keep: keepMailboxes}}
 	return &server.Server{
 		Hostname:    f.Hostname,
 		TLS:         tlsConfig,

@@ -31,7 +31,7 @@ func (g *Gate) certified(p Peer) []string {
 // external is EXTERNAL (RFC 4422 appendix A): the client's certificate says who it
 // can be. Nobody can guess here, so it takes no time.
 type external struct {
-	users *Users
+	gate  *Gate
 	names []string
 	login Login
 }
@@ -51,11 +51,11 @@ func (x *external) Next(_ context.Context, response []byte) ([]byte, bool, error
 	case !slices.Contains(x.names, x.login.User):
 		return nil, false, ErrAuthorization
 	}
-	c, err := x.users.credential(x.login.User)
+	ok, err := x.gate.Admits(x.login.User)
 	switch {
 	case err != nil:
 		return nil, false, err
-	case !c.found || c.lock:
+	case !ok:
 		return nil, false, ErrCredentials
 	}
 	return nil, true, nil

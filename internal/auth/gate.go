@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"sync"
 )
 
@@ -18,6 +20,13 @@ type Gate struct {
 	// CertificateUsers returns the users that a client's certificate stands for. nil:
 	// a certificate is no way to log in.
 	CertificateUsers func(*x509.Certificate) []string
+	// Checker knows the passwords of users who have none in the file. Optional.
+	Checker Checker
+	// Tokens verifies OAuth tokens, which are a way to log in where it is set.
+	Tokens Tokens
+	// Elsewhere says whether there is a user who is not in the file, for those whom
+	// Checker or Tokens have let in. nil: there are none.
+	Elsewhere func(user string) (bool, error)
 	// SaltKey makes the salts of users who do not exist, see NewSaltKey. Without it
 	// there is one for as long as the process lives, and names can be told by salts
 	// that change.
@@ -48,7 +57,7 @@ func (g *Gate) Login(ctx context.Context, peer Peer, user, password string) (Log
 			return login, err
 		}
 	}
-	app, ok, err := g.Users.Verify(ctx, user, password)
+	app, ok, err := g.verify(ctx, peer, user, password)
 	if err != nil {
 		return login, err
 	}
@@ -83,9 +92,47 @@ func (g *Gate) count(peer Peer, login Login, ok, trusted bool) error {
 	return nil
 }
 
-// Admits says whether a user who has logged in may still be here: who was disabled or
-// removed may not.
-func (g *Gate) Admits(user string) (bool, error) {
+// verify asks the file, and for users that it has no password of, the checker.
+func (g *Gate) verify(ctx context.Context, peer Peer, user, password string) (app string, ok bool, err error) {
+	c, err := g.credential(user)
+	if err != nil {
+		return "", false, err
+	}
+	if g.Checker == nil || c.known || c.lock {
+		return g.Users.verify(ctx, c, password)
+	}
+	if appForm(password) {
+		if app, ok, err := g.Users.verify(ctx, c, password); ok || err != nil {
+			return app, ok, err
+		}
+	}
+	if ValidName(user) != nil || ValidPassword(password) != nil {
+		return "", false, nil
+	}
+	ok, err = g.Checker.Check(ctx, peer, user, password)
+	if !ok || err != nil {
+		return "", false, err
+	}
+	ok, err = g.Admits(user)
+	return "", ok, err
+}
+
+// credential is what the file has of a user. Where users are elsewhere, too, there need
+// not be a file.
+func (g *Gate) credential(user string) (credential, error) {
 	c, err := g.Users.credential(user)
-	return c.found && !c.lock, err
+	if g.Elsewhere != nil && errors.Is(err, fs.ErrNotExist) {
+		return credential{hash: decoyFor(nil, g.Users.cost), name: user}, nil
+	}
+	return c, err
+}
+
+// Admits says whether a user may log in, and who has logged in may still be here: who
+// is disabled or unknown may not.
+func (g *Gate) Admits(user string) (bool, error) {
+	c, err := g.credential(user)
+	if err != nil || c.found || g.Elsewhere == nil {
+		return c.found && !c.lock, err
+	}
+	return g.Elsewhere(user)
 }

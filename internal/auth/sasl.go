@@ -47,11 +47,13 @@ var (
 
 // The mechanisms, as they are announced.
 const (
-	External  = "EXTERNAL" // a client's certificate
-	ScramPlus = "SCRAM-SHA-256-PLUS"
-	Scram     = "SCRAM-SHA-256"
-	Plain     = "PLAIN"
-	PlainTwo  = "LOGIN" // the password in two steps, as old clients send it
+	External    = "EXTERNAL" // a client's certificate
+	ScramPlus   = "SCRAM-SHA-256-PLUS"
+	Scram       = "SCRAM-SHA-256"
+	OAuthBearer = "OAUTHBEARER"
+	XOAuth2     = "XOAUTH2" // the same, as it was before RFC 7628
+	Plain       = "PLAIN"
+	PlainTwo    = "LOGIN" // the password in two steps, as old clients send it
 )
 
 // mechanism is a way to log in through a gate.
@@ -67,12 +69,16 @@ func mechanisms() []mechanism {
 	return []mechanism{
 		{External, func(g *Gate, p Peer) bool { return len(g.certified(p)) > 0 }, always,
 			func(g *Gate, p Peer) Exchange {
-				return &external{g.Users, g.certified(p), Login{Mechanism: External}}
+				return &external{g, g.certified(p), Login{Mechanism: External}}
 			}},
 		{ScramPlus, func(_ *Gate, p Peer) bool { return canBind(p.TLS) }, (*Gate).scramReady,
 			func(g *Gate, p Peer) Exchange { return newScram(g, p, true) }},
 		{Scram, anyPeer, (*Gate).scramReady,
 			func(g *Gate, p Peer) Exchange { return newScram(g, p, false) }},
+		{OAuthBearer, (*Gate).takesTokens, always,
+			func(g *Gate, p Peer) Exchange { return &bearer{gate: g, peer: p, login: Login{Mechanism: OAuthBearer}} }},
+		{XOAuth2, (*Gate).takesTokens, always,
+			func(g *Gate, p Peer) Exchange { return &bearer{gate: g, peer: p, login: Login{Mechanism: XOAuth2}} }},
 		{Plain, anyPeer, always, func(g *Gate, p Peer) Exchange { return NewPlain(Plain, g.withPassword(p)) }},
 		{PlainTwo, anyPeer, always, func(g *Gate, p Peer) Exchange { return NewPlain(PlainTwo, g.withPassword(p)) }},
 	}

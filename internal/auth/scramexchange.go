@@ -117,15 +117,14 @@ func explainScram(err error) error {
 // binds says whether SCRAM-SHA-256-PLUS is offered to a peer.
 func (g *Gate) binds(p Peer) bool { return slices.Contains(g.Mechanisms(p), ScramPlus) }
 
-func (g *Gate) scramReady() bool {
-	return g.Users.scramReady()
-}
+// scramReady says whether SCRAM is good for all: no checker can do it.
+func (g *Gate) scramReady() bool { return g.Checker == nil && g.Users.scramReady() }
 
 // scramOf returns what a user can prove to know, all with one salt, and the names of
 // those that are app passwords. For others it returns one that nothing fits, whose salt
 // is the same at each attempt, so that names are not told.
 func (g *Gate) scramOf(name string) (names []string, all []scram.Verifier, err error) {
-	c, err := g.Users.credential(name)
+	c, err := g.credential(name)
 	if err != nil {
 		return nil, nil, err
 	}

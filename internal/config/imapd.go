@@ -20,11 +20,17 @@ type IMAPD struct {
 	ClientName string   `toml:"client_name"` // what on them is the user: "email" (default) or "subject"
 	Compress   bool     `toml:"compress"`    // offer COMPRESS=DEFLATE
 	Domains    []Domain `toml:"domain"`      // certificates for other names; default: the one above is for all
+
+	CheckPassword []string `toml:"checkpassword"`  // argv of a program that knows passwords, see auth.Command
+	CheckerSocket string   `toml:"checker_socket"` // the same behind a Unix socket, see auth.Socket
+	PAM           string   `toml:"pam"`            // the same by PAM: a service
+	OAuth         *OAuth   `toml:"oauth"`          // tokens to log in with; default: none
+
 }
 
 // CheckIMAPD makes sure that rtls-imapd has what it needs.
 func (f *File) CheckIMAPD() error {
-	if err := f.CheckStore(); err != nil {
+	if err := f.checkLogins(); err != nil {
 		return err
 	}
 	if err := f.checkListen("listen", f.IMAPD.Listen); err != nil {
