@@ -61,23 +61,53 @@ func (s *Session) pushes() bool {
 
 // attend waits for the client. Until it has spoken, another goroutine has the writer
 // and the view, and tells news. Either error ends the connection.
-func (s *Session) attend(ctx context.Context, idle bool, wait func() error) (err, pushErr error) {
-	ctx, cancel := context.WithCancel(ctx)
+func (s *Session) attend(life context.Context, idle bool, wait func() error) (err, pushErr error) {
+	ctx, cancel := context.WithCancel(life)
 	defer cancel()
 	pushed := make(chan error, 1)
+	fresh := s.watchSelected(life) || idle
 	s.idling = true
-	go func() { pushed <- s.push(ctx, idle) }() // waited for below, in any case
+	go func() { pushed <- s.push(ctx, idle, fresh) }() // waited for below, in any case
 	s.await()
 	err = s.awaited(wait())
 	cancel()
 	pushErr = <-pushed
 	s.idling = false
+	if s.sel != nil && s.notify == nil {
+		s.sel.stopWatching()
+	}
 	return err, pushErr
 }
 
+// watchSelected has changes of the selected mailbox reported, if the client is to be
+// told. With NOTIFY that goes on for as long as the mailbox is selected. It says
+// whether there may be some already.
+func (s *Session) watchSelected(ctx context.Context) (fresh bool) {
+	switch {
+	case s.sel == nil:
+		return false
+	case !s.pushesNews():
+		s.sel.stopWatching()
+		return false
+	case s.sel.watch != nil:
+		return s.sel.unseen
+	}
+	ctx, s.sel.unwatch = context.WithCancel(ctx)
+	s.sel.watch = s.sel.box.Watch(ctx)
+	return true
+}
+
+func (sel *selected) stopWatching() {
+	if sel.watch != nil {
+		sel.unwatch()
+		sel.watch, sel.unwatch = nil, nil
+	}
+}
+
 // push tells news as they come, until ctx ends: under IDLE, or else what the client has
-// asked for with NOTIFY. When it fails, it makes the other goroutine stop waiting, too.
-func (s *Session) push(ctx context.Context, idle bool) (err error) {
+// asked for with NOTIFY. With fresh there may be some already. When it fails, it makes
+// the other goroutine stop waiting, too.
+func (s *Session) push(ctx context.Context, idle, fresh bool) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.Error("panic", "value", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -91,11 +121,15 @@ func (s *Session) push(ctx context.Context, idle bool) (err error) {
 		}
 	}()
 	var news, annotations, followed <-chan struct{}
-	if s.sel != nil && s.pushesNews() {
-		news = s.sel.box.Watch(ctx)
-		// What happened before the watch began is told right away.
-		if err := s.pushNews(ctx, idle); err != nil {
-			return err
+	if s.sel != nil && s.sel.watch != nil {
+		news = s.sel.watch
+		if fresh || len(s.sel.view.gone) > 0 {
+			if err := s.pushNews(ctx, idle); err != nil {
+				return err
+			}
+			if err := s.w.Flush(); err != nil {
+				return err
+			}
 		}
 	}
 	if s.enabled.metadata || s.notify != nil && s.notify.wants(command.MailboxMetadataChange|command.ServerMetadataChange) {
@@ -120,7 +154,7 @@ func (s *Session) push(ctx context.Context, idle bool) (err error) {
 			return nil
 		case _, ok := <-news:
 			if !ok {
-				return nil // ctx has ended
+				return nil // the session has ended
 			}
 			err = s.pushNews(ctx, idle)
 		case <-annotations:
@@ -161,6 +195,7 @@ func (s *Session) followTrouble(ctx context.Context, err error) error {
 // command only to a client that wants that (RFC 5465 section 6.1).
 func (s *Session) pushNews(ctx context.Context, idle bool) error {
 	next, err := s.sync(ctx)
+	s.sel.unseen = ctx.Err() != nil
 	if err == nil {
 		err = s.advance(ctx, next, idle || s.notify.selected.Kind == command.SelectedNow)
 	}

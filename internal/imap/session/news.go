@@ -27,6 +27,10 @@ type selected struct {
 
 	modSeqs modSeqs
 
+	watch   <-chan struct{}    // of box, nil while nobody waits for news of it
+	unwatch context.CancelFunc // ends that
+	unseen  bool               // there may be news though watch has nothing
+
 	writing sync.WaitGroup // those who hand box summaries
 }
 

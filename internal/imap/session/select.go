@@ -196,6 +196,7 @@ func (s *Session) unselect() {
 		return
 	}
 	s.leaves()
+	s.sel.stopWatching()
 	s.sel.writing.Wait()
 	if err := s.sel.box.Close(); err != nil {
 		s.log.Warn("close mailbox", "mailbox", s.sel.box.Name(), "err", err)

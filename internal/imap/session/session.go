@@ -6,7 +6,9 @@
 //   - A command gets exactly one tagged reply, or the connection ends.
 //   - A client's sequence numbers change only when it is told so, and it is told
 //     only where RFC 9051 section 7.5.1 allows it: never during FETCH, STORE and
-//     SEARCH. See view.
+//     SEARCH, and amid no command unless it has asked for that with NOTIFY. See view.
+//   - While the client is waited for, and can be told news, another goroutine has the
+//     writer and the view. See Session.attend.
 //   - No message can make a FETCH fail. BODY[...] is a range of the message's
 //     bytes.
 //   - The tag of a message is a keyword that clients can read and search, and
