@@ -2,6 +2,7 @@
 package packaging
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,17 @@ func TestInstall(t *testing.T) {
 		t.Skip("systemd is not installed; make setup does it on Debian")
 	}
 	if out, err := exec.Command(analyze, append([]string{"verify", "--man=no"}, units...)...).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// AppArmor takes the profile.
+func TestAppArmor(t *testing.T) {
+	out, err := exec.Command("/usr/sbin/apparmor_parser", "--skip-kernel-load", "--skip-cache", "-T", "apparmor/usr.bin.rtls-send").CombinedOutput()
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("AppArmor is not installed; make setup does it on Debian")
+	}
+	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
