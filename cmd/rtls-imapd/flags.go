@@ -38,6 +38,7 @@ type options struct {
 	noPassword   bool
 	noScram      bool
 	action       string // of the mode: what stands behind its word
+	rebuild      bool   // of store index: anew
 	quiet        bool
 	json         bool
 }
@@ -52,6 +53,7 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] ban list [--json]
        rtls-imapd [--config FILE] ban lift ADDRESS|USER
        rtls-imapd [--config FILE] store check|repair|rebuild [--quiet] [--json] ACCOUNT
+       rtls-imapd [--config FILE] store index [--rebuild] [--quiet] [--json] ACCOUNT
        rtls-imapd [--config FILE] audit [--json] ACCOUNT [MAILBOX [UID]]
 
   --config FILE         default: ` + config.SystemPath + `
@@ -60,6 +62,7 @@ const usage = `usage: rtls-imapd [--config FILE]
                         elsewhere
   --no-password         the user logs in with app passwords, or by other means
   --no-scram            write the hash alone, and nothing that SCRAM takes
+  --rebuild             index all texts anew
   --quiet               show no progress on a terminal
   --json                write JSON: a list, and with store an object a line
   APP                   a name for the program or device
@@ -76,6 +79,7 @@ func parseArgs(args []string) (*options, error) {
 	fs.StringVarP(&o.config, "config", "c", config.SystemPath, "")
 	fs.StringVar(&o.passwordFile, "password-file", "", "")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "")
+	fs.BoolVar(&o.rebuild, "rebuild", false, "")
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.noPassword, "no-password", false, "")
 	fs.BoolVar(&o.noScram, "no-scram", false, "")
@@ -125,6 +129,8 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 		return errors.New("--password-file takes the name of a file")
 	case o.noPassword && (given("password-file") || o.noScram):
 		return errors.New("--no-password goes with no other flag of a password")
+	case o.rebuild && (o.mode != modeStore || o.action != "index"):
+		return errors.New("--rebuild goes with store index")
 	case o.quiet && o.mode != modeStore:
 		return errors.New("--quiet goes with store")
 	case o.json && !lists:

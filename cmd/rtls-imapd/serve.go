@@ -121,6 +121,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 		TLS:         tlsConfig,
 		Auth:        gate,
 		OpenAccount: accounts.open,
+		TextIndex:   accounts.hasTextIndex,
 		Compress:    f.IMAPD.Compress,
 		Keep:        keepAccount,
 		Logger:      logger,
@@ -131,6 +132,12 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 type accounts struct {
 	users   *auth.Directory
 	options *store.Options
+}
+
+// hasTextIndex says whether a user has an index of texts. In doubt there is none.
+func (a *accounts) hasTextIndex(user string) bool {
+	r, _, _ := a.users.Lookup(user)
+	return r.TextIndex
 }
 
 // open opens a known user's account, and makes it where there is none: the user may

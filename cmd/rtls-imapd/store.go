@@ -18,15 +18,16 @@ import (
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
+	"rtls/internal/imap/fulltext"
 	"rtls/store"
 )
 
 // storeActions are what store can be told to do.
-var storeActions = []string{"check", "repair", "rebuild"}
+var storeActions = []string{"check", "repair", "rebuild", "index"}
 
 // readStoreCommand reads what stands behind store.
 func (o *options) readStoreCommand(words []string) error {
-	const form = "write store check ACCOUNT, store repair ACCOUNT or store rebuild ACCOUNT"
+	const form = "write store check ACCOUNT, store repair ACCOUNT, store rebuild ACCOUNT or store index ACCOUNT"
 	if len(words) == 0 {
 		return errors.New("what to do with the store? " + form)
 	}
@@ -53,7 +54,8 @@ func (o *options) readStoreCommand(words []string) error {
 // slash.
 func isPath(account string) bool { return strings.ContainsRune(account, '/') }
 
-// mendStore checks, repairs or rebuilds an account.
+// mendStore checks, repairs or rebuilds an account, or brings its mail into the index
+// of texts.
 func mendStore(ctx context.Context, env cli.Env, o *options) error {
 	a, err := openForRepair(env, o)
 	if err != nil {
@@ -61,6 +63,7 @@ func mendStore(ctx context.Context, env cli.Env, o *options) error {
 	}
 	out := newReport(env, o)
 	opt := store.CheckOptions{Found: out.found, Progress: out.progress}
+	texts := fulltext.New(a, slog.New(slog.NewTextHandler(env.Stderr, nil)))
 	switch o.action {
 	case "check":
 		err = a.Check(ctx, opt)
@@ -68,9 +71,22 @@ func mendStore(ctx context.Context, env cli.Env, o *options) error {
 		err = a.Repair(ctx, opt)
 	case "rebuild":
 		err = a.Rebuild(ctx, opt)
+	case "index":
+		if o.rebuild {
+			err = texts.Remove()
+		}
+		if err == nil {
+			err = texts.UpdateAll(ctx, out.progress)
+		}
+		out.texts, out.textOctets = texts.Size()
+	}
+	if err == nil && (o.action == "check" || o.action == "repair") {
+		err = texts.Check(ctx, o.action == "repair", out.found)
 	}
 	err = errors.Join(err, a.Close(), out.end(err))
 	switch {
+	case errors.Is(err, fulltext.ErrBusy):
+		return cli.Errorf(cli.TempFail, "%w", err).WithHint("rtls-imapd does it by itself while the user is logged in; wait, or try again later")
 	case errors.Is(err, store.ErrIndexInUse):
 		return cli.Errorf(cli.TempFail, "%w", err)
 	case err != nil:
@@ -129,8 +145,12 @@ type report struct {
 	account  string
 	json     bool
 	drawn    string
-	count    int
-	left     int
+
+	texts      int // messages in the index of texts
+	textOctets int64
+
+	count int
+	left  int
 }
 
 func newReport(env cli.Env, o *options) *report {
@@ -192,10 +212,15 @@ func (r *report) end(err error) error {
 		return nil
 	}
 	if r.json {
+		if r.action == "index" {
+			return json.NewEncoder(r.w).Encode(map[string]int64{"messages": int64(r.texts), "octets": r.textOctets})
+		}
 		return json.NewEncoder(r.w).Encode(map[string]int{"findings": r.count, "left": r.left})
 	}
 	text := "nothing is wrong"
 	switch {
+	case r.action == "index":
+		text = fmt.Sprintf("the text index has %d messages and takes %d KiB", r.texts, (r.textOctets+1023)/1024)
 	case r.action == "rebuild":
 		text = "the index is new; the old one is in .rtls/"
 	case r.count > 0 && r.action == "check":

@@ -22,6 +22,9 @@ type Record struct {
 
 	Quota         int64 // octets; 0: none
 	QuotaMessages int64 // 0: none
+
+	TextIndex     bool // there is to be an index of texts
+	saysTextIndex bool
 }
 
 // Directory finds users: those of a passwd file and those of the system. It is safe
@@ -68,6 +71,9 @@ func (d *Directory) Lookup(name string) (r Record, ok bool, err error) {
 	}
 	if r.Quota == 0 {
 		r.Quota = int64(d.store.Quota)
+	}
+	if !r.saysTextIndex {
+		r.TextIndex = d.store.TextIndex
 	}
 	if r.QuotaMessages == 0 {
 		r.QuotaMessages = d.store.QuotaMessages
@@ -160,6 +166,12 @@ func (r *Record) parse(rest []byte) error {
 			if err := r.parseQuota(rule); err != nil {
 				return err
 			}
+		}
+		if value, ok := strings.CutPrefix(word, "userdb_fts_autoindex="); ok {
+			if value != "yes" && value != "no" {
+				return fmt.Errorf("userdb_fts_autoindex is yes or no, not %q", value)
+			}
+			r.TextIndex, r.saysTextIndex = value == "yes", true
 		}
 	}
 	return nil

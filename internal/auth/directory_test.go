@@ -46,14 +46,14 @@ func TestDirectory(t *testing.T) {
 		euid       int
 		want       Record
 	}{
-		{"file", "alice", plain, 0, Record{"alice", "/var/lib/rtls/alice", "", -1, -1, 3, 4}},
-		{"file, own quota", "virtual@example.org", plain, 0, Record{"virtual@example.org", "/var/lib/rtls/virtual@example.org", "/var/vmail/v", 5000, 5001, 1 << 30, 7}},
-		{"file, Dovecot's unit", "k", plain, 0, Record{"k", "/var/lib/rtls/k", "", -1, -1, 10 << 10, 4}},
-		{"file, home", "virtual@example.org", home, 0, Record{"virtual@example.org", "/var/vmail/v/mail", "/var/vmail/v", 5000, 5001, 1 << 30, 7}},
-		{"file before system", "alice", system, 0, Record{"alice", "/var/lib/rtls/alice", "", -1, -1, 0, 0}},
-		{"file before system, as somebody else", "alice", system, 1002, Record{"alice", "/var/lib/rtls/alice", "", -1, -1, 0, 0}},
-		{"system, as oneself", "alice", home, 1001, Record{"alice", "/home/alice/mail", "/home/alice", 1001, 101, 0, 0}},
-		{"system", "sys", home, 0, Record{"sys", "/home/sys/mail", "/home/sys", 1001, 101, 0, 0}},
+		{"file", "alice", plain, 0, Record{"alice", "/var/lib/rtls/alice", "", -1, -1, 3, 4, false, false}},
+		{"file, own quota", "virtual@example.org", plain, 0, Record{"virtual@example.org", "/var/lib/rtls/virtual@example.org", "/var/vmail/v", 5000, 5001, 1 << 30, 7, false, false}},
+		{"file, Dovecot's unit", "k", plain, 0, Record{"k", "/var/lib/rtls/k", "", -1, -1, 10 << 10, 4, false, false}},
+		{"file, home", "virtual@example.org", home, 0, Record{"virtual@example.org", "/var/vmail/v/mail", "/var/vmail/v", 5000, 5001, 1 << 30, 7, false, false}},
+		{"file before system", "alice", system, 0, Record{"alice", "/var/lib/rtls/alice", "", -1, -1, 0, 0, false, false}},
+		{"file before system, as somebody else", "alice", system, 1002, Record{"alice", "/var/lib/rtls/alice", "", -1, -1, 0, 0, false, false}},
+		{"system, as oneself", "alice", home, 1001, Record{"alice", "/home/alice/mail", "/home/alice", 1001, 101, 0, 0, false, false}},
+		{"system", "sys", home, 0, Record{"sys", "/home/sys/mail", "/home/sys", 1001, 101, 0, 0, false, false}},
 		{"system not asked", "sys", plain, 0, Record{}},
 		{"below the first uid", "daemon", system, 0, Record{}},
 		{"below the first uid, as oneself", "daemon", system, 1, Record{}},
@@ -98,5 +98,21 @@ func TestDirectoryErrors(t *testing.T) {
 	d := testDirectory(t, "alice:!\n", config.Store{Root: "/r", FirstSystemUID: 1000}, 0)
 	if _, ok, err := d.Lookup("broken"); ok || err == nil {
 		t.Errorf("%t, %v", ok, err)
+	}
+}
+
+// Who has an index of texts is said by the store's table, and by a user's own line.
+func TestTextIndexOfUsers(t *testing.T) {
+	const file = "alice:!\nyes:!::::::userdb_fts_autoindex=yes\nno:!::::::x=y userdb_fts_autoindex=no\nbad:!::::::userdb_fts_autoindex=1\n"
+	for _, all := range []bool{false, true} {
+		d := testDirectory(t, file, config.Store{Root: "/var/lib/rtls", TextIndex: all}, 0)
+		for name, want := range map[string]bool{"alice": all, "yes": true, "no": false} {
+			if r, ok, err := d.Lookup(name); !ok || err != nil || r.TextIndex != want {
+				t.Errorf("%s, all %v: %+v, %v, %v", name, all, r, ok, err)
+			}
+		}
+		if _, _, err := d.Lookup("bad"); err == nil {
+			t.Error("1 is taken for yes or no")
+		}
 	}
 }

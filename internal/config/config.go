@@ -40,6 +40,8 @@ type Store struct {
 
 	Quota         Size  `toml:"quota"`          // of each account, in octets; default: none
 	QuotaMessages int64 `toml:"quota_messages"` // of each account; default: none
+
+	TextIndex bool `toml:"text_index"` // whether accounts have an index of texts; default: they have none
 }
 
 // Load reads and checks the file at path. A file that does not exist is

@@ -31,8 +31,8 @@ _rtls_imapd() {
 		;;
 	ban) COMPREPLY=($(compgen -W "list lift" -- "$cur")) ;;
 	'ban lift') COMPREPLY=($(compgen -W "$(rtls-imapd ban list 2>/dev/null | tr -s ' ' | cut -d' ' -f2)" -- "$cur")) ;;
-	store) COMPREPLY=($(compgen -W "check repair rebuild" -- "$cur")) ;;
-	'store '*) COMPREPLY=($(compgen -W "--quiet --json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur") $(compgen -d -- "$cur")) ;;
+	store) COMPREPLY=($(compgen -W "check repair rebuild index" -- "$cur")) ;;
+	'store '*) COMPREPLY=($(compgen -W "--rebuild --quiet --json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur") $(compgen -d -- "$cur")) ;;
 	esac
 }
 complete -F _rtls_imapd rtls-imapd
