@@ -66,6 +66,7 @@ var scenarios = []struct {
 	{"idle", (*bench).idleMemory},
 	{"exists", (*bench).deliveries},
 	{"mixed", (*bench).mixed},
+	{"texts", (*bench).texts},
 }
 
 func run(ctx context.Context, n int, only string, many time.Duration) error {

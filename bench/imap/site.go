@@ -350,17 +350,23 @@ func (s *site) kib() float64 {
 	var n int64
 	list, _ := s.files()
 	for _, path := range list {
-		_ = filepath.WalkDir(path, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return nil
-			}
-			if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-				n += info.Size()
-			}
-			return nil
-		})
+		n += octetsBelow(path)
 	}
 	return float64(n) / 1024
+}
+
+// octetsBelow is how large the files of a directory are.
+func octetsBelow(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
 }
 
 // family are the process numbers of the server's processes.
