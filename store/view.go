@@ -128,9 +128,9 @@ func (v *view) sub(name string) string { return filepath.Join(v.dir, name) }
 // path is where the file of a row is.
 func (v *view) path(inNew bool, name string) string {
 	if inNew {
-		return filepath.Join(v.dir, "new", name)
+		return v.dir + "/new/" + name
 	}
-	return filepath.Join(v.dir, "cur", name)
+	return v.dir + "/cur/" + name
 }
 
 // open loads the mailbox from the index when it is first needed.

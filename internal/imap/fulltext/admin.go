@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"rtls/store"
 )
@@ -45,10 +44,8 @@ func (x *Index) updateWhole(ctx context.Context, box *store.Mailbox, progress fu
 		if err != nil || !left {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !wait(ctx, settled) {
 			return ctx.Err()
-		case <-time.After(settled):
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func New(account *store.Account, log *slog.Logger) *Index {
 
 // Reader returns a Reader for a mailbox.
 func (x *Index) Reader(box *store.Mailbox) *Reader {
-	return &Reader{box: box, set: x.current(), trouble: x.remove}
+	return &Reader{box: box, snap: box.Snapshot(), set: x.current(), trouble: x.remove}
 }
 
 // current is the set that the directory has now.

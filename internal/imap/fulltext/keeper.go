@@ -22,7 +22,11 @@ func NewTurns() *Turns {
 }
 
 const (
-	turn = 10 * time.Millisecond
+	// after is how long a keeper waits before it begins. Who selects a mailbox has
+	// questions first, files that have just come are not old enough before (see
+	// settled), and many who come for a moment cost nothing.
+	after = time.Second
+	turn  = 10 * time.Millisecond
 	// retryAfter is how long a keeper waits for what may pass, such as another
 	// process that writes the index.
 	retryAfter = 2 * time.Second
@@ -76,6 +80,9 @@ func (k *Keeper) run(ctx context.Context) {
 			return
 		case <-k.wake:
 		}
+		if !wait(ctx, after) {
+			return
+		}
 		for {
 			mailbox, ok := k.next()
 			if !ok {
@@ -93,6 +100,18 @@ func (k *Keeper) run(ctx context.Context) {
 				time.AfterFunc(retryAfter, func() { k.Want(mailbox) }) // does no harm after Close
 			}
 		}
+	}
+}
+
+// wait returns false if ctx ends first.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -155,12 +174,8 @@ func (t *taker) pause(ctx context.Context) error {
 	if worked < turn {
 		return ctx.Err()
 	}
-	rest := time.NewTimer(worked)
-	defer rest.Stop()
-	select { // nobody else works meanwhile
-	case <-ctx.Done():
+	if !wait(ctx, worked) { // nobody else works meanwhile
 		return ctx.Err()
-	case <-rest.C:
 	}
 	t.give()
 	return t.take(ctx)

@@ -7,10 +7,8 @@ import (
 	"os"
 	"slices"
 	"sort"
-	"strings"
 
 	"rtls/internal/imap/search"
-	"rtls/store"
 )
 
 // set is the segments that there are at a time. It is never changed.
@@ -104,47 +102,4 @@ func (s *segment) withAny(asked [][]term, to bitset) error {
 		}
 	}
 	return nil
-}
-
-// Reader answers for the messages of a mailbox, by what the index had when the Reader
-// was made. It belongs to one goroutine.
-type Reader struct {
-	box     *store.Mailbox
-	set     *set
-	trouble func(*segment, error)
-
-	uid   uint32 // of the message that was asked of last
-	n     int
-	known bool
-}
-
-var _ search.TextIndex = (*Reader)(nil)
-
-// Without is that of search.TextIndex. A message whose file is not as it was when it
-// came into the index may have any text.
-func (r *Reader) Without(text string, in search.Place) func(store.Message) bool {
-	if len(text) < gram || r.set.docs == 0 {
-		return nil
-	}
-	found := r.set.candidates(strings.Clone(text), in, r.trouble)
-	return func(m store.Message) bool {
-		n, ok := r.find(m)
-		if !ok {
-			return false
-		}
-		i := sort.Search(len(r.set.starts), func(i int) bool { return r.set.starts[i] > n }) - 1
-		return found[i] != nil && !found[i].has(n-r.set.starts[i])
-	}
-}
-
-func (r *Reader) find(m store.Message) (n int, ok bool) {
-	if m.UID != r.uid {
-		r.uid = m.UID
-		state, ok := r.box.FileState(m.UID)
-		r.n, r.known = 0, ok
-		if ok {
-			r.n, r.known = r.set.find(doc{m.Key.Identity(), state})
-		}
-	}
-	return r.n, r.known
 }
