@@ -20,6 +20,7 @@
 //	    index.db-users         who shares it has the index open
 //	    index.db-suspect       damage was seen: who opens the index next looks at all of it
 //	    metadata               annotations of the account
+//	    text/                  an index of texts, if the reader keeps one: it can go at any time
 //	    views/                 packed views, see viewcache.go: they can go at any time
 //	    summaries/             of messages, see summaryfile.go: they can go, too
 //	    once/                  traces of deliveries that can come again, see once.go
