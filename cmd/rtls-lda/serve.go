@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"rtls/internal/auth"
@@ -56,7 +55,7 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 	for _, l := range listeners {
 		logger.Info("LMTP on " + l.Addr().Network() + ":" + l.Addr().String())
 	}
-	defer report(ctx, sd, logger, listeners[0].Addr())()
+	defer sd.Report(ctx, logger, func(ctx context.Context) error { return greets(ctx, listeners[0].Addr()) })()
 	return server.Serve(ctx, listeners...)
 }
 
@@ -77,36 +76,6 @@ func openAll(lmtp []listen, sd systemd.Env) (all []net.Listener, err error) {
 		}
 	}
 	return all, nil
-}
-
-// report tells systemd that we are ready, that we live and, when ctx has ended,
-// that we are about to stop. The function that it returns ends that.
-func report(ctx context.Context, sd systemd.Env, logger *slog.Logger, addr net.Addr) (end func()) {
-	notify := func(state string) {
-		if err := sd.Notify(state); err != nil {
-			logger.Warn("systemd", "err", err)
-		}
-	}
-	notify(systemd.Ready)
-	stopping := make(chan struct{})
-	unhook := context.AfterFunc(ctx, func() {
-		defer close(stopping)
-		notify(systemd.Stopping)
-	})
-	alive, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := sd.Watchdog(alive, func(ctx context.Context) error { return greets(ctx, addr) }); err != nil {
-			logger.Error("no answer from ourselves", "err", err)
-		}
-	})
-	return func() {
-		if !unhook() {
-			<-stopping
-		}
-		cancel()
-		wg.Wait()
-	}
 }
 
 // greets says whether there is somebody at addr who answers, be it that he is too
