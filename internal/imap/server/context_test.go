@@ -165,6 +165,40 @@ func TestContextLimit(t *testing.T) {
 	`)
 }
 
+// What is kept of a result is bounded, also when the result grows.
+func TestContextTooLarge(t *testing.T) {
+	s := newSite(t)
+	long := strings.Repeat("x", 2000)
+	deliver := func(n int) {
+		for i := range n {
+			s.deliver("INBOX", fmt.Sprintf("Subject: %d%s\r\n\r\n", i, long), deliverMeta)
+		}
+	}
+	deliver(30)
+	c := s.login("INBOX")
+	// Each criterion keeps a text of its own, about 1000 octets.
+	sort := "UID SORT RETURN (UPDATE COUNT) (" + strings.TrimSpace(strings.Repeat("SUBJECT ", 20)) + ") UTF-8 ALL"
+	c.script(`
+		C: a ` + sort + `
+		S: * ESEARCH (TAG "a") UID COUNT 30
+		S: a OK UID SORT completed`)
+	deliver(60)
+	c.send("b NOOP\r\n")
+	lines := c.until("b OK")
+	if n := len(lines); !strings.HasPrefix(lines[n-2], `* NO [NOUPDATE "a"] the result has become too large`) {
+		t.Errorf("%q", lines)
+	}
+	c.script(`
+		C: c ` + sort + `
+		S: * NO [NOUPDATE "c"] the result is too large to be kept up to date
+		S: * ESEARCH (TAG "c") UID COUNT 90
+		S: c OK UID SORT completed
+		C: d UID SEARCH RETURN (UPDATE COUNT) ALL
+		S: * ESEARCH (TAG "d") UID COUNT 90
+		S: d OK UID SEARCH completed
+	`)
+}
+
 // follower keeps a result by what it is told, and by nothing else.
 type follower struct {
 	t    *testing.T

@@ -55,7 +55,7 @@ type Server struct {
 	MaxPerAddr  int   // of these from one address, 50; after login there may be a whole office behind one
 	MaxPerUser  int   // sessions of one user, 50
 	MaxFailures int   // failed logins of one connection, 3
-	MaxFollowed int   // mailboxes that one session has word of with NOTIFY, 10,000
+	MaxFollowed int   // mailboxes that one session has word of with NOTIFY, 2000: each takes two of the system's inotify watches
 
 	HandshakeTimeout time.Duration // 30 seconds
 	LoginTimeout     time.Duration // from the greeting to a login, 1 minute
@@ -85,7 +85,7 @@ func (s *Server) withDefaults() *Server {
 	orDefault(&cfg.MaxPerAddr, 50)
 	orDefault(&cfg.MaxPerUser, 50)
 	orDefault(&cfg.MaxFailures, 3)
-	orDefault(&cfg.MaxFollowed, 10_000)
+	orDefault(&cfg.MaxFollowed, 2000)
 	orDefault(&cfg.HandshakeTimeout, 30*time.Second)
 	orDefault(&cfg.LoginTimeout, time.Minute)
 	orDefault(&cfg.IdleTimeout, 30*time.Minute)
