@@ -177,6 +177,7 @@ func (n *imapNode) pairs() {
 
 var (
 	statusForm = regexp.MustCompile(`(?s)^(OK|NO|BAD|BYE|PREAUTH)\b(?: \[([^\]]*(?:\([^)]*\))?[^\]]*)\])?.*$`)
+	duration   = regexp.MustCompile(` \(\d+\.\d+ \+ \d+\.\d+ secs\)`) // that Dovecot took
 	codeNumber = regexp.MustCompile(`^(UIDVALIDITY|HIGHESTMODSEQ|APPENDUID|COPYUID) \d+`)
 )
 
@@ -204,6 +205,7 @@ func normalStatus(s string) string {
 // normalLine is an untagged response, without its "* ". It is empty if it is of no
 // interest.
 func normalLine(s string) string {
+	s = duration.ReplaceAllString(s, "")
 	if statusForm.MatchString(s) {
 		s = normalStatus(s)
 		if s == "OK" {
