@@ -19,6 +19,8 @@ const (
 	modeServe mode = iota
 	modeUser
 	modeBan
+	modeWho
+	modeKick
 	modeStore
 	modeAudit
 	modeCheckConfig
@@ -52,6 +54,8 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] user app-password list [--json] NAME
        rtls-imapd [--config FILE] ban list [--json]
        rtls-imapd [--config FILE] ban lift ADDRESS|USER
+       rtls-imapd [--config FILE] who [--json]
+       rtls-imapd [--config FILE] kick USER|SESSION
        rtls-imapd [--config FILE] store check|repair|rebuild [--quiet] [--json] ACCOUNT
        rtls-imapd [--config FILE] store index [--rebuild] [--quiet] [--json] ACCOUNT
        rtls-imapd [--config FILE] audit [--json] ACCOUNT [MAILBOX [UID]]
@@ -65,6 +69,7 @@ const usage = `usage: rtls-imapd [--config FILE]
   --rebuild             index all texts anew
   --quiet               show no progress on a terminal
   --json                write JSON: a list, and with store an object a line
+  SESSION               a number that who shows
   APP                   a name for the program or device
   ACCOUNT               a user, or, with a slash in it, the directory of an account
   --check-config        say whether the configuration is right
@@ -117,7 +122,7 @@ func parseArgs(args []string) (*options, error) {
 // checkFlags makes sure that flags go with the command.
 func (o *options) checkFlags(given func(flag string) bool) error {
 	sets := o.mode == modeUser && (o.action == "add" || o.action == "passwd")
-	lists := o.mode == modeStore || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
+	lists := o.mode == modeStore || o.mode == modeWho || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
 	switch {
 	case given("password-file") && !sets:
 		return errors.New("--password-file goes with user add and user passwd")
@@ -134,7 +139,7 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 	case o.quiet && o.mode != modeStore:
 		return errors.New("--quiet goes with store")
 	case o.json && !lists:
-		return errors.New("--json goes with store, audit, user list, user app-password list and ban list")
+		return errors.New("--json goes with who, store, audit, user list, user app-password list and ban list")
 	}
 	return nil
 }
@@ -153,8 +158,10 @@ func (o *options) readCommand(words []string) error {
 		return o.readUserCommand(words[1:])
 	case "ban":
 		return o.readBanCommand(words[1:])
+	case "who", "kick":
+		return o.readSessionCommand(words)
 	}
-	return fmt.Errorf("there is no command %q; write user, ban, store or audit with what to do, or nothing to serve", words[0])
+	return fmt.Errorf("there is no command %q; write user, ban, who, kick, store or audit, or nothing to serve", words[0])
 }
 
 // readUserCommand reads what stands behind user.

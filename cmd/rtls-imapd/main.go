@@ -36,6 +36,10 @@ func run(ctx context.Context, env cli.Env) error {
 		return manageUsers(ctx, env, o)
 	case modeBan:
 		return manageBans(env, o)
+	case modeWho:
+		return who(ctx, env, o)
+	case modeKick:
+		return kick(ctx, env, o)
 	case modeStore:
 		return mendStore(ctx, env, o)
 	case modeAudit:

@@ -54,16 +54,8 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 			logger.Error("failed logins are not kept on disk", "err", err)
 		}
 	}()
-	addresses := f.IMAPD.Listen
-	if len(addresses) == 0 {
-		addresses = []string{defaultListen}
-	}
-	listeners, err := listen(ctx, "listen", addresses)
+	listeners, err := openAll(ctx, f, s)
 	if err != nil {
-		return err
-	}
-	if s.StartTLS, err = listen(ctx, "listen_starttls", f.IMAPD.StartTLS); err != nil {
-		closeAll(listeners)
 		return err
 	}
 	hangup := make(chan os.Signal, 1)
@@ -160,6 +152,27 @@ func (a *accounts) open(ctx context.Context, user string) (*store.Account, error
 		return nil, err
 	}
 	return store.Open(r.Dir, &options)
+}
+
+// openAll opens all that s listens on and returns the listeners for TLS.
+func openAll(ctx context.Context, f *config.File, s *server.Server) ([]net.Listener, error) {
+	addresses := f.IMAPD.Listen
+	if len(addresses) == 0 {
+		addresses = []string{defaultListen}
+	}
+	listeners, err := listen(ctx, "listen", addresses)
+	if err != nil {
+		return nil, err
+	}
+	if s.StartTLS, err = listen(ctx, "listen_starttls", f.IMAPD.StartTLS); err == nil {
+		s.Control, err = openControl(f)
+	}
+	if err != nil {
+		closeAll(listeners)
+		closeAll(s.StartTLS)
+		return nil, err
+	}
+	return listeners, nil
 }
 
 // listen opens listeners, all or none. key is where the addresses stand in the

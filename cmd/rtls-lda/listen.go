@@ -1,18 +1,16 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/user"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"rtls/internal/cli"
 	"rtls/internal/systemd"
+	"rtls/internal/unixsock"
 )
 
 // listen is one value of --lmtp.
@@ -75,9 +73,8 @@ func (l *listen) parseUnix() error {
 			return fmt.Errorf("--lmtp unix:PATH takes mode=, owner= and group=, not %q", setting)
 		}
 	}
-	const longest = 107 // of a socket's path, on Linux
-	if l.addr == "" || len(l.addr) > longest {
-		return fmt.Errorf("the path of a socket has 1 to %d octets", longest)
+	if l.addr == "" || len(l.addr) > unixsock.Longest {
+		return fmt.Errorf("the path of a socket has 1 to %d octets", unixsock.Longest)
 	}
 	return nil
 }
@@ -107,7 +104,7 @@ func checkPort(port int) error {
 func (l listen) open(sd systemd.Env) ([]net.Listener, error) {
 	switch l.kind {
 	case "unix":
-		socket, err := l.openUnix()
+		socket, err := unixsock.Listen(l.addr, l.admit)
 		if err != nil {
 			return nil, err
 		}
@@ -120,25 +117,6 @@ func (l listen) open(sd systemd.Env) ([]net.Listener, error) {
 		return []net.Listener{socket}, nil
 	}
 	return sd.Listeners(l.addr)
-}
-
-// openUnix makes the socket, with nobody let in before its mode and group are
-// right. A socket that nobody listens on any more makes way for it.
-func (l listen) openUnix() (net.Listener, error) {
-	if err := removeStale(l.addr); err != nil {
-		return nil, err
-	}
-	old := syscall.Umask(0o777)
-	socket, err := net.Listen("unix", l.addr)
-	syscall.Umask(old)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.admit(); err != nil {
-		socket.Close()
-		return nil, err
-	}
-	return socket, nil
 }
 
 // admit gives the socket its owner and group, and then its mode.
@@ -168,27 +146,6 @@ func (l listen) admit() error {
 		}
 	}
 	return os.Chmod(l.addr, l.mode)
-}
-
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s exists and is not a socket", path)
-	}
-	conn, err := net.Dial("unix", path)
-	if err == nil {
-		conn.Close()
-		return fmt.Errorf("somebody serves on %s already", path)
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return err
-	}
-	return os.Remove(path)
 }
 
 // userIDs looks up the users of trust_local.

@@ -19,6 +19,7 @@ type IMAPD struct {
 	ClientCA   string   `toml:"client_ca"`   // PEM file of an authority; its certificates are a way to log in
 	ClientName string   `toml:"client_name"` // what on them is the user: "email" (default) or "subject"
 	Compress   bool     `toml:"compress"`    // offer COMPRESS=DEFLATE
+	Control    string   `toml:"control"`     // path of a Unix socket for who and kick; default: none
 	Domains    []Domain `toml:"domain"`      // certificates for other names; default: the one above is for all
 
 	CheckPassword []string `toml:"checkpassword"`  // argv of a program that knows passwords, see auth.Command
@@ -41,6 +42,9 @@ func (f *File) CheckIMAPD() error {
 	}
 	if err := f.checkDomains(); err != nil {
 		return err
+	}
+	if c := f.IMAPD.Control; c != "" && (!filepath.IsAbs(c) || len(c) > 107) {
+		return f.errorf(toml.Key{"imapd", "control"}, "control is an absolute path of at most 107 octets, not %q", c)
 	}
 	if err := f.checkClients(); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"rtls/internal/cli"
 	"rtls/internal/lda"
+	"rtls/internal/unixsock"
 )
 
 const (
@@ -59,7 +60,7 @@ func newConn(cfg *Server, work context.Context, raw net.Conn) *conn {
 	if addr, ok := raw.LocalAddr().(*net.TCPAddr); ok {
 		c.private = addr.IP.IsLoopback()
 	}
-	if uid, ok := peerUser(raw); ok {
+	if uid, ok := unixsock.PeerUID(raw); ok {
 		c.local = slices.Contains(cfg.LocalUsers, uid)
 	}
 	c.use(raw)

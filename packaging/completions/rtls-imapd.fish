@@ -7,6 +7,9 @@ end
 complete -c rtls-imapd -f
 complete -c rtls-imapd -n __fish_use_subcommand -a user -d 'look after users'
 complete -c rtls-imapd -n __fish_use_subcommand -a ban -d 'who is shut out'
+complete -c rtls-imapd -n __fish_use_subcommand -a who -d 'show the sessions'
+complete -c rtls-imapd -n __fish_use_subcommand -a kick -d 'end sessions'
+complete -c rtls-imapd -n '__fish_seen_subcommand_from kick' -a '(rtls-imapd who 2>/dev/null | sed 1d | awk \'{ print $1; if ($2 != "-") print $2 }\')'
 complete -c rtls-imapd -n __fish_use_subcommand -a store -d 'check an account'
 complete -c rtls-imapd -n '__fish_seen_subcommand_from user' -a 'add passwd list disable enable rm app-password'
 complete -c rtls-imapd -n '__fish_seen_subcommand_from app-password' -a 'add list revoke'

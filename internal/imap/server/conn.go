@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/netip"
 	"time"
 
@@ -15,16 +14,21 @@ import (
 // conn is one client's connection.
 type conn struct {
 	pool *pool
-	raw  net.Conn
+	raw  *counted
 	peer netip.Addr
 	addr string // what counts as one address
+
+	id    uint64
+	since time.Time
 
 	inClear bool // until STARTTLS
 
 	// Guarded by the pool's mutex.
 	session *session.Session // nil before the handshake is over
-	before  bool             // login
-	user    string           // who has logged in; empty before that
+	version uint16           // of TLS
+	suite   uint16
+	before  bool   // login
+	user    string // who has logged in; empty before that
 }
 
 // serve runs the connection to its end and closes it.
@@ -64,7 +68,7 @@ func (c *conn) serve() {
 
 		ProgressEvery: cfg.ProgressEvery,
 	}, secure)
-	if !c.pool.ready(c, s) {
+	if !c.pool.ready(c, s, &state) {
 		s.Stop()
 	}
 	_ = s.Run(c.pool.work) // the session has logged why it ended

@@ -44,6 +44,8 @@ type Server struct {
 	// StartTLS are further listeners, whose clients speak in clear up to STARTTLS and
 	// can do nothing before it. Serve closes them, too.
 	StartTLS []net.Listener
+	// Control is a Unix socket for package control, or nil. Serve closes it, too.
+	Control net.Listener
 	// TextIndex says which users have an index of texts, which makes searches fast; nil:
 	// nobody has.
 	TextIndex func(user string) bool
@@ -119,6 +121,9 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		start := func(raw net.Conn) { p.start(raw, i >= len(listeners)) }
 		p.wg.Go(func() { failed <- accept.Loop(ctx, l, cfg.Logger, start) })
 	}
+	if cfg.Control != nil {
+		p.wg.Go(func() { p.control(ctx) })
+	}
 	watch, stopWatch := context.WithCancel(ctx)
 	defer stopWatch()
 	p.wg.Go(func() { p.expel(watch) })
@@ -151,6 +156,7 @@ type pool struct {
 
 	mu      sync.Mutex // guards what follows
 	conns   map[*conn]struct{}
+	last    uint64         // id of the last connection
 	before  int            // connections before login
 	perAddr map[string]int // the same by address
 	shutd   bool
@@ -159,7 +165,7 @@ type pool struct {
 // start serves a connection, or closes it if there are too many: before TLS there
 // is nothing that could be said. The client begins in clear, or with TLS.
 func (p *pool) start(raw net.Conn, inClear bool) {
-	c := &conn{pool: p, raw: raw, peer: address(raw), inClear: inClear}
+	c := &conn{pool: p, raw: &counted{Conn: raw}, peer: address(raw), since: time.Now(), inClear: inClear}
 	c.addr = auth.AddrKey(c.peer)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,6 +185,8 @@ func (p *pool) start(raw net.Conn, inClear bool) {
 		raw.Close()
 		return
 	}
+	p.last++
+	c.id = p.last
 	p.conns[c] = struct{}{}
 	p.countLocked(c, true)
 	p.wg.Go(func() {
@@ -221,10 +229,10 @@ func (p *pool) countLocked(c *conn, before bool) {
 
 // ready notes that a connection's handshake is over, and reports whether it may
 // go on.
-func (p *pool) ready(c *conn, s *session.Session) bool {
+func (p *pool) ready(c *conn, s *session.Session, state *tls.ConnectionState) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.session = s
+	c.session, c.version, c.suite = s, state.Version, state.CipherSuite
 	return !p.shutd
 }
 

@@ -69,6 +69,9 @@ func (s *Session) Stop() { s.end(errStopping) }
 // Expel is Stop for a user who may not be here any more.
 func (s *Session) Expel() { s.end(errExpelled) }
 
+// Kick is Stop for a session that the administrator ends.
+func (s *Session) Kick() { s.end(errKicked) }
+
 func (s *Session) end(reason error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,6 +89,32 @@ func (s *Session) await() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting = true
+	s.shown = Shown{State: "login", Client: s.client}
+	if s.account == nil {
+		return
+	}
+	s.shown.State = "authenticated"
+	if s.sel != nil {
+		s.shown.State, s.shown.Mailbox = "selected", s.sel.box.Name()
+	}
+	if s.idling {
+		s.shown.State = "idle"
+	}
+}
+
+// Shown is what an administrator sees of a session.
+type Shown struct {
+	State   string // login, authenticated, selected or idle
+	Mailbox string
+	Client  string // what it says of itself
+}
+
+// Shown is how the session stood when it last waited for its client. It may be called
+// from any goroutine.
+func (s *Session) Shown() Shown {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shown
 }
 
 // awaited says that the client has begun something, and replaces an error that

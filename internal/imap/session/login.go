@@ -153,7 +153,19 @@ func (s *Session) readError(err error) error {
 	return fatal{err}
 }
 
-func (s *Session) id(command.ID) error {
+// maxClient bounds what is remembered of a client's ID.
+const maxClient = 80
+
+// id is ID (RFC 2971). What the client says is for people to read.
+func (s *Session) id(c command.ID) error {
+	var words []string
+	for _, field := range c.Fields {
+		if name := strings.ToLower(field[0]); name == "name" || name == "version" {
+			words = append(words, field[1])
+		}
+	}
+	s.client = strings.ToValidUTF8(cli.Printable(strings.Join(words, " ")), "?")
+	s.client = strings.ToValidUTF8(s.client[:min(len(s.client), maxClient)], "")
 	s.w.Raw(`* ID ("name" "rtls-imapd" "version" `)
 	s.w.String(cli.Version())
 	s.w.Line(")")

@@ -123,6 +123,7 @@ type Session struct {
 	sep        string // before the next item of a FETCH response
 	idling     bool   // the writer belongs to another goroutine
 	compressed bool   // what is sent and received
+	client     string // what the client says of itself
 
 	tag        string    // of the command that is being run
 	working    *progress // of that command, nil unless it can take long
@@ -132,9 +133,10 @@ type Session struct {
 	ownMetadata []uint64 // changes of its own behind that
 
 	mu      sync.Mutex // guards what follows
-	waiting bool       // for a command
-	ending  error      // why it is to end; nil: it is not
-	cut     bool       // nothing is read any more: writing has failed
+	shown   Shown
+	waiting bool  // for a command
+	ending  error // why it is to end; nil: it is not
+	cut     bool  // nothing is read any more: writing has failed
 }
 
 // enabled is what a client has asked for with ENABLE, or by using it.
@@ -158,6 +160,7 @@ func New(cfg *Config, conn net.Conn) *Session {
 var (
 	errLogout   = errors.New("logout")
 	errStopping = errors.New("server is shutting down")
+	errKicked   = errors.New("the administrator has ended this session")
 	errExpelled = errors.New("the user may not log in any more")
 	errTooBad   = errors.New("too many errors")
 	errGuessing = errors.New("too many failed logins")
@@ -217,7 +220,7 @@ func (s *Session) farewell(err error) {
 		s.w.Status("*", "BYE", "UNAVAILABLE", s.cfg.Hostname+" is shutting down")
 	case errors.Is(err, os.ErrDeadlineExceeded) && s.w.Err() == nil:
 		s.w.Status("*", "BYE", "", "autologout: waited too long")
-	case errors.Is(err, errTooBad), errors.Is(err, errGuessing), errors.Is(err, errTalking), errors.Is(err, errExpelled), errors.Is(err, errGone), errors.Is(err, wire.ErrFlood):
+	case errors.Is(err, errTooBad), errors.Is(err, errGuessing), errors.Is(err, errTalking), errors.Is(err, errExpelled), errors.Is(err, errKicked), errors.Is(err, errGone), errors.Is(err, wire.ErrFlood):
 		s.w.Status("*", "BYE", "", err.Error())
 	}
 	_ = s.w.Flush() // the client may be gone

@@ -1,13 +1,13 @@
-package lmtp
+package unixsock
 
 import (
 	"net"
 	"syscall"
 )
 
-// peerUser is the user id of the process at the other end of a Unix socket, as it
+// PeerUID is the user id of the process at the other end of a Unix socket, as it
 // was when it connected.
-func peerUser(conn net.Conn) (uid uint32, ok bool) {
+func PeerUID(conn net.Conn) (uid uint32, ok bool) {
 	unix, isUnix := conn.(*net.UnixConn)
 	if !isUnix {
 		return 0, false
