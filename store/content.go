@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 )
@@ -17,8 +18,8 @@ type Content struct {
 	size int64
 	file int64 // octets of the file
 
-	bare  bool   // the file has line feeds without carriage return
-	small []byte // all of the wire form, if it is little and not the file's
+	bare  bool    // the file has line feeds without carriage return
+	small *[]byte // all of the wire form, if it is little and not the file's; from buffers
 
 	mu sync.Mutex // guards marks
 	// marks are pairs of offsets that belong together, in rising order. The
@@ -40,13 +41,14 @@ const (
 // newContent takes over f.
 func newContent(f *File) (*Content, error) {
 	size := f.Size()
-	c := &Content{f: f, file: size, size: size, marks: []mark{{}}}
+	c := &Content{f: f, file: size, size: size}
 	if f.wire == size {
 		return c, nil // no line feed lacks its carriage return
 	}
 	if size <= smallFile {
 		return c, c.readSmall()
 	}
+	c.marks = []mark{{}}
 	bare, err := countBare(f, size)
 	if err != nil {
 		return nil, err
@@ -55,20 +57,41 @@ func newContent(f *File) (*Content, error) {
 	return c, nil
 }
 
+// buffers are for small files: they go through millions of them.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // readSmall converts a file as a whole: it takes one look, where counting takes one
 // and each reader another.
 func (c *Content) readSmall() error {
-	raw := make([]byte, c.file)
+	from := buffers.Get().(*[]byte)
+	defer buffers.Put(from)
+	raw := slices.Grow((*from)[:0], int(c.file))[:c.file]
+	*from = raw
 	if n, err := c.f.ReadAt(raw, 0); n < len(raw) {
 		return fmt.Errorf("message file has shrunk: %w", noEOF(err))
 	}
-	var n lineCounter
-	_, _ = n.Write(raw) // never fails
-	if c.bare = n.bare > 0; c.bare {
-		c.size += n.bare
-		c.small = appendWire(make([]byte, 0, c.size), raw, false)
+	to := buffers.Get().(*[]byte)
+	likely := c.file + c.file/32
+	if c.f.wire > c.file && c.f.wire <= 2*c.file {
+		likely = c.f.wire
 	}
+	*to = appendWire(slices.Grow((*to)[:0], int(likely)), raw, false)
+	c.size = int64(len(*to))
+	if c.bare = c.size > c.file; !c.bare {
+		buffers.Put(to)
+		return nil
+	}
+	c.small = to
 	return nil
+}
+
+// InMemory returns a range of the wire form if it is in memory. The octets are valid
+// until Close and must not be changed.
+func (c *Content) InMemory(from, to int64) (octets []byte, ok bool) {
+	if c.small == nil || from < 0 || from > to || to > c.size {
+		return nil, false
+	}
+	return (*c.small)[from:to], true
 }
 
 // countBare counts line feeds without a carriage return before them.
@@ -103,8 +126,14 @@ func (c *Content) Size() int64 { return c.size }
 // Stamp says which octets the message has.
 func (c *Content) Stamp() Stamp { return c.f.Stamp() }
 
-// Close releases the content.
-func (c *Content) Close() error { return c.f.Close() }
+// Close releases the content. Nobody may be reading it any more.
+func (c *Content) Close() error {
+	if c.small != nil {
+		buffers.Put(c.small)
+		c.small = nil
+	}
+	return c.f.Close()
+}
 
 // ReadAt reads octets of the wire form.
 func (c *Content) ReadAt(p []byte, off int64) (int, error) {
@@ -119,7 +148,7 @@ func (c *Content) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n := 0
 	if c.small != nil {
-		if n = copy(p, c.small[off:]); n < len(p) {
+		if n = copy(p, (*c.small)[off:]); n < len(p) {
 			return n, io.EOF
 		}
 		return n, nil

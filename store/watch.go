@@ -60,27 +60,35 @@ func (m *Mailbox) Watch(ctx context.Context) <-chan struct{} {
 	w := v.a.watching()
 	on := &watched{who: v, dir: v.dir, subs: mailboxDirs}
 	w.renew(on)
-	// The goroutine ends with ctx, which the caller owns.
-	go func() {
-		poll := time.NewTicker(w.every())
-		defer poll.Stop()
-		for {
-			select {
-			case <-poll.C:
-				// The directory may be another one by now, or the system
-				// have something to give again.
-				w.renew(on)
-				notify(c)
-			case <-ctx.Done():
-				w.end(on)
-				v.subsMu.Lock()
-				delete(v.subs, c)
-				close(c)
-				v.subsMu.Unlock()
-				return
-			}
+	// No goroutine: thousands of clients wait, each with a watch of its own.
+	var mu sync.Mutex // guards ended, and poll while it is made
+	ended := false
+	var poll *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	poll = time.AfterFunc(w.every(), func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended {
+			return
 		}
-	}()
+		// The directory may be another one by now, or the system have something
+		// to give again.
+		w.renew(on)
+		notify(c)
+		poll.Reset(w.every())
+	})
+	context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
+		poll.Stop()
+		w.end(on)
+		v.subsMu.Lock()
+		delete(v.subs, c)
+		close(c)
+		v.subsMu.Unlock()
+	})
 	return c
 }
 

@@ -66,6 +66,7 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	kept, stop := context.WithCancel(ctx)
 	defer stop()
 	keeper.Go(func() { keepCertificates(kept, certs, hangup, logger) })
+	keeper.Go(func() { rest(kept) })
 	for _, l := range listeners {
 		logger.Info("IMAPS on " + l.Addr().String())
 	}

@@ -194,6 +194,11 @@ func (f *fetcher) batch(ctx context.Context, batch []int) error {
 	if f.known != nil && len(messages) > 0 {
 		known = f.known.of(ctx, messages)
 	}
+	var ahead *ahead
+	if f.need == needContent && len(messages) > 1 {
+		ahead = readAhead(ctx, s.sel.box, messages)
+		defer ahead.stopped()
+	}
 	for i, at := range batch {
 		if changed[i] {
 			s.announceKeywords(messages[i].Keywords)
@@ -201,6 +206,9 @@ func (f *fetcher) batch(ctx context.Context, batch []int) error {
 		m := &message{Message: messages[i], ctx: ctx, box: s.sel.box, header: -1}
 		if known != nil {
 			m.sum = known[i]
+		}
+		if ahead != nil {
+			m.content = <-ahead.next
 		}
 		if err := f.one(ctx, v.seq(at), m, changed[i]); err != nil {
 			return err
@@ -246,6 +254,7 @@ type message struct {
 // one sends what was asked for of one message. Everything that can fail is done
 // before the response begins.
 func (f *fetcher) one(ctx context.Context, seq uint32, m *message, changed bool) error {
+	defer m.close()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -257,9 +266,6 @@ func (f *fetcher) one(ctx context.Context, seq uint32, m *message, changed bool)
 		err := m.sum.err
 		if err == nil {
 			values, err = f.values(m, values)
-		}
-		if m.content != nil {
-			defer m.content.Close()
 		}
 		if errors.Is(err, store.ErrNoMessage) {
 			f.gone = true
@@ -288,6 +294,12 @@ func (m *message) open() (err error) {
 		m.sum.Summary, err = new(mimetree.Summarizer).Summarize(m.reader(0, size), size, true)
 	}
 	return err
+}
+
+func (m *message) close() {
+	if m.content != nil {
+		m.content.Close()
+	}
 }
 
 func (m *message) reader(from, to int64) *io.SectionReader {

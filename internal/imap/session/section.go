@@ -321,13 +321,17 @@ func (m *message) copyValue(w io.Writer, v value, buf []byte) error {
 		for _, r := range v.ranges {
 			n := min(skip, r.Size())
 			skip -= n
+			if octets, ok := m.content.InMemory(r.Start+n, r.End); ok {
+				readers = append(readers, bytes.NewReader(octets))
+				continue
+			}
 			readers = append(readers, m.reader(r.Start+n, r.End))
 		}
 		readers = append(readers, strings.NewReader(v.tail[min(skip, int64(len(v.tail))):]))
 	}
 	left := v.size
 	for _, r := range readers {
-		n, err := io.CopyBuffer(onlyWriter{w}, io.LimitReader(r, left), buf)
+		n, err := copyUpTo(w, r, left, buf)
 		if left -= n; err != nil {
 			return err
 		}
@@ -336,6 +340,14 @@ func (m *message) copyValue(w io.Writer, v value, buf []byte) error {
 		return io.ErrUnexpectedEOF // the file has shrunk
 	}
 	return nil
+}
+
+// copyUpTo copies as many octets at most. What is in memory goes without the buffer.
+func copyUpTo(w io.Writer, r io.Reader, most int64, buf []byte) (int64, error) {
+	if memory, ok := r.(*bytes.Reader); ok && int64(memory.Len()) <= most {
+		return memory.WriteTo(w)
+	}
+	return io.CopyBuffer(onlyWriter{w}, io.LimitReader(r, most), buf)
 }
 
 // onlyWriter keeps io.CopyBuffer from looking for other methods than Write.

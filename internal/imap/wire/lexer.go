@@ -16,7 +16,7 @@ type Limits struct {
 }
 
 const (
-	readBuffer = 4 << 10 // small: an idle connection keeps it
+	readBuffer = 1 << 10 // small: an idle connection keeps it, and what is long goes past it
 	keepLine   = 4 << 10 // a larger line buffer is given back after the command
 	tailSize   = 32      // of a line that is too long: enough for "{18446744073709551615+}"
 )
