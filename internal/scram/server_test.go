@@ -86,3 +86,29 @@ func TestServerFinalMessage(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a client says: no password is taken for known that is not, and who is taken
+// in has said so in a way that can be said again.
+func FuzzServer(f *testing.F) {
+	v, err := Derive("pencil", Salting{"0123456789abcdef", 1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("n,,n=user,r=abc", "c=biws,r=,p=", false)
+	f.Add("p=tls-exporter,a=x,n=u=2Cser,r=abc", "c=,r=,p=AAAA", true)
+	f.Fuzz(func(t *testing.T, first, final string, bound bool) {
+		b := Binding{flag: "p=tls-exporter", data: []byte("x")}
+		s, err := NewServer(first, b, bound)
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(first, "p=") != bound || strings.HasPrefix(first, "y") {
+			t.Errorf("%q is taken", first)
+		}
+		s.Challenge(v.Salting)
+		final = strings.Replace(final, "r=", "r="+s.nonce, 1)
+		if _, _, err := s.Verify(final, b, []Verifier{v}); err == nil {
+			t.Errorf("%q, %q: let in", first, final)
+		}
+	})
+}
