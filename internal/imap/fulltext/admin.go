@@ -32,7 +32,12 @@ func (x *Index) UpdateAll(ctx context.Context, progress func(done, total int)) e
 	if err != nil {
 		return err
 	}
-	return x.dropUnused(ctx, ctx.Err)
+	return x.dropUnused(ctx, atOnce(ctx))
+}
+
+// atOnce is the Pace of who does not wait.
+func atOnce(ctx context.Context) Pace {
+	return func(bool) error { return ctx.Err() }
 }
 
 // updateWhole waits for files that have changed just now. It does not try for ever:
@@ -40,7 +45,7 @@ func (x *Index) UpdateAll(ctx context.Context, progress func(done, total int)) e
 func (x *Index) updateWhole(ctx context.Context, box *store.Mailbox, progress func(done, total int)) error {
 	const tries = 3
 	for range tries {
-		left, err := x.Update(ctx, box, ctx.Err, progress)
+		left, err := x.Update(ctx, box, atOnce(ctx), progress)
 		if err != nil || !left {
 			return err
 		}
@@ -117,8 +122,8 @@ func (x *Index) Check(ctx context.Context, repair bool, found func(store.Finding
 			continue
 		}
 		err := x.checkSegment(ctx, id)
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			continue
+		if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errForm) {
+			continue // the next who uses the index removes one of another form
 		}
 		if !errors.Is(err, errDamaged) {
 			return fmt.Errorf("check text index: %w", err)
@@ -182,7 +187,7 @@ func (x *Index) identities(ctx context.Context) (map[uint64]bool, error) {
 
 // dropUnused drops what is known of messages that are gone, and what is known twice,
 // once that is more than half of all.
-func (x *Index) dropUnused(ctx context.Context, pause func() error) error {
+func (x *Index) dropUnused(ctx context.Context, pace Pace) error {
 	const few = 1024
 	s := x.current()
 	_, messages, err := x.account.Usage(ctx)
@@ -206,10 +211,10 @@ func (x *Index) dropUnused(ctx context.Context, pause func() error) error {
 			keep := used[d.identity] && !kept[d]
 			kept[d] = kept[d] || keep
 			return keep
-		}, pause)
+		}, pace)
 		if err != nil {
 			return err
 		}
 	}
-	return x.mergeDue(pause)
+	return x.mergeDue(pace)
 }

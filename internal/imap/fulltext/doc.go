@@ -29,11 +29,12 @@
 //	footer:
 //	    number of messages, each: identity, wire size, size, time, 1 if it is opaque
 //	    number of blocks, each: first term, place, length
-//	trailer: "rtlstext", version, segment's number, footer's place, CRC-32C of footer and trailer
+//	trailer: "rtlstext", version, segment's number, footer's place, form, CRC-32C of footer and trailer
 //
 // A term is three octets, with the place of the text in front: in the header, or
 // elsewhere. A list has the numbers of messages in the segment, ascending, each less
 // the one before it (form 0), or is a bit for each message (form 1). An opaque message
 // has texts that are too large to be kept: any text can be in it.
+// The form is of the program that has read the texts, see form.go.
 // Numbers in footer and trailer have a fixed length, little endian; others are varints.
 package fulltext

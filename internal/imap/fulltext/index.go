@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -112,10 +113,14 @@ func (x *Index) remove(s *segment, reason error) {
 	clear(x.done)
 }
 
-// removeFile removes one that is damaged. Other trouble may pass.
+// removeFile removes one that is damaged, or of another form. Other trouble may pass.
 func (x *Index) removeFile(path string, reason error) {
-	x.log.Warn("text index cannot be used", "path", path, "err", reason)
-	if !errors.Is(reason, errDamaged) {
+	level := slog.LevelWarn
+	if errors.Is(reason, errForm) {
+		level = slog.LevelInfo
+	}
+	x.log.Log(context.Background(), level, "text index cannot be used", "path", path, "err", reason)
+	if !errors.Is(reason, errDamaged) && !errors.Is(reason, errForm) {
 		return
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -161,10 +166,9 @@ func (x *Index) lock() (unlock func(), err error) {
 }
 
 // Update brings the messages of a mailbox into the index, the latest first: ErrBusy.
-// left says that some are to be taken a moment later. It calls pause often, which may
-// take its time; an error of it ends the update, and what is in the index by then
-// stays. progress may be nil.
-func (x *Index) Update(ctx context.Context, box *store.Mailbox, pause func() error, progress func(done, total int)) (left bool, err error) {
+// left says that some are to be taken a moment later. It calls pace often, an error of
+// which ends the update; what is in the index by then stays. progress may be nil.
+func (x *Index) Update(ctx context.Context, box *store.Mailbox, pace Pace, progress func(done, total int)) (left bool, err error) {
 	x.writing.Lock()
 	defer x.writing.Unlock()
 	snap, from := box.Snapshot(), x.doneBelow(box)
@@ -177,7 +181,7 @@ func (x *Index) Update(ctx context.Context, box *store.Mailbox, pause func() err
 		return false, fmt.Errorf("update text index: %w", err)
 	}
 	defer unlock()
-	u := &update{x: x, box: box, pause: pause, set: x.current()}
+	u := &update{x: x, box: box, pace: pace, set: x.current()}
 	for at := snap.Len() - 1; at >= first && err == nil; at-- {
 		err = u.message(ctx, snap.At(at))
 		if progress != nil {
@@ -188,7 +192,7 @@ func (x *Index) Update(ctx context.Context, box *store.Mailbox, pause func() err
 		err = ferr
 	}
 	if err == nil {
-		err = x.mergeDue(pause)
+		err = x.mergeDue(pace)
 	}
 	if err != nil {
 		return false, fmt.Errorf("update text index: %w", err)
@@ -210,11 +214,15 @@ func (x *Index) doneBelow(box *store.Mailbox) uint32 {
 	return x.done[id]
 }
 
+// Pace is called often by who works on an index, and may take its time. free says that
+// little memory is held at the moment.
+type Pace func(free bool) error
+
 // update is one that is under way.
 type update struct {
 	x     *Index
 	box   *store.Mailbox
-	pause func() error
+	pace  Pace
 	set   *set
 	terms *terms // nil until it is needed
 	batch batch
@@ -227,7 +235,7 @@ type update struct {
 const settled = time.Second
 
 func (u *update) message(ctx context.Context, m store.Message) error {
-	if err := u.pause(); err != nil {
+	if err := u.pace(u.terms == nil); err != nil {
 		return err
 	}
 	d := doc{identity: m.Key.Identity()}
@@ -267,7 +275,7 @@ func (u *update) read(ctx context.Context, m store.Message) error {
 		u.terms = newTerms()
 	}
 	u.terms.clear()
-	whole, err := search.Texts(ctx, c, u.terms)
+	whole, err := u.texts(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -279,12 +287,26 @@ func (u *update) read(ctx context.Context, m store.Message) error {
 	return nil
 }
 
+// texts gathers the terms of a message. One that makes a decoder panic is opaque: it
+// must not end the server, as it does not where a session searches.
+func (u *update) texts(ctx context.Context, c *store.Content) (whole bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			u.x.log.Error("panic", "value", fmt.Sprint(v), "stack", string(debug.Stack()))
+			whole, err = false, nil
+		}
+	}()
+	return search.Texts(ctx, c, u.terms)
+}
+
 // flush makes a segment of what has been read.
 func (u *update) flush() error {
 	if len(u.batch.docs) == 0 {
 		return nil
 	}
-	if _, err := u.batch.write(u.x.dir); err != nil {
+	_, err := u.batch.write(u.x.dir)
+	u.batch, u.terms = batch{}, nil // several megabytes, while others have their turn
+	if err != nil {
 		return err
 	}
 	u.set = u.x.reload()
@@ -292,21 +314,21 @@ func (u *update) flush() error {
 }
 
 // mergeDue merges segments until there are few.
-func (x *Index) mergeDue(pause func() error) error {
+func (x *Index) mergeDue(pace Pace) error {
 	for {
 		from := due(x.current().segments)
 		if from == nil {
 			return nil
 		}
-		if err := x.replace(from, func(doc) bool { return true }, pause); err != nil {
+		if err := x.replace(from, func(doc) bool { return true }, pace); err != nil {
 			return err
 		}
 	}
 }
 
 // replace puts one segment in the place of several.
-func (x *Index) replace(from []*segment, keep func(doc) bool, pause func() error) error {
-	_, bad, err := merge(x.dir, from, keep, pause)
+func (x *Index) replace(from []*segment, keep func(doc) bool, pace Pace) error {
+	_, bad, err := merge(x.dir, from, keep, pace)
 	if bad != nil {
 		x.remove(bad, err)
 		x.reload()

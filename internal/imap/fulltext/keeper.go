@@ -134,10 +134,11 @@ func (k *Keeper) update(ctx context.Context, mailbox string) (again bool, err er
 	}
 	t := &taker{turns: k.turns}
 	if err = t.take(ctx); err == nil {
-		left, uerr := k.x.Update(ctx, box, func() error { return t.pause(ctx) }, nil)
+		pace := func(free bool) error { return t.pause(ctx, free) }
+		left, uerr := k.x.Update(ctx, box, pace, nil)
 		again, err = left, uerr
 		if err == nil {
-			err = k.x.dropUnused(ctx, func() error { return t.pause(ctx) })
+			err = k.x.dropUnused(ctx, pace)
 		}
 		t.give()
 	}
@@ -168,14 +169,19 @@ func (t *taker) give() {
 	}
 }
 
-// pause gives the turn back after a while, and waits as long as it was.
-func (t *taker) pause(ctx context.Context) error {
+// pause waits, after a while, as long as that was. Others get their turn only where
+// little memory is held, so that it is one who holds much.
+func (t *taker) pause(ctx context.Context, free bool) error {
 	worked := time.Since(t.since)
 	if worked < turn {
 		return ctx.Err()
 	}
 	if !wait(ctx, worked) { // nobody else works meanwhile
 		return ctx.Err()
+	}
+	t.since = time.Now()
+	if !free {
+		return nil
 	}
 	t.give()
 	return t.take(ctx)

@@ -66,8 +66,8 @@ func (s *source) advance() error {
 
 // merge writes a segment with the messages of others that keep returns true for. It
 // returns nil if that are none, and with an error the segment that it is about, or
-// nil. pause is called now and then.
-func merge(dir string, from []*segment, keep func(doc) bool, pause func() error) (merged, bad *segment, err error) {
+// nil.
+func merge(dir string, from []*segment, keep func(doc) bool, pace Pace) (merged, bad *segment, err error) {
 	var docs []doc
 	var opaque []int
 	sources := make([]*source, 0, len(from))
@@ -109,7 +109,7 @@ func merge(dir string, from []*segment, keep func(doc) bool, pause func() error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if bad, err := w.merge(sources, pause); err != nil {
+	if bad, err := w.merge(sources, pace); err != nil {
 		w.abandon()
 		return nil, bad, err
 	}
@@ -118,7 +118,7 @@ func merge(dir string, from []*segment, keep func(doc) bool, pause func() error)
 }
 
 // merge writes the lists of all sources.
-func (w *writer) merge(sources []*source, pause func() error) (bad *segment, err error) {
+func (w *writer) merge(sources []*source, pace Pace) (bad *segment, err error) {
 	var docs []uint32
 	for {
 		t := term(allTerms)
@@ -154,7 +154,7 @@ func (w *writer) merge(sources []*source, pause func() error) (bad *segment, err
 			return nil, err
 		}
 		if len(w.block) == 0 {
-			if err := pause(); err != nil {
+			if err := pace(false); err != nil {
 				return nil, err
 			}
 		}

@@ -38,13 +38,16 @@ type block struct {
 
 const (
 	magic      = "rtlstext\x01"
-	trailerLen = len(magic) + 8 + 8 + crc32.Size
+	trailerLen = len(magic) + 8 + 8 + 8 + crc32.Size
 	docLen     = 4*8 + 1
 	blockLen   = 4 + 8 + 4
 	maxDocs    = 1 << 18 // in a segment
 )
 
-var errDamaged = errors.New("text index is damaged")
+var (
+	errDamaged = errors.New("text index is damaged")
+	errForm    = errors.New("text index is of another version of this program")
+)
 
 // castagnoli makes its table when it is first wanted.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
@@ -57,7 +60,8 @@ func idOf(name string) (id uint64, ok bool) {
 
 func nameOf(id uint64) string { return fmt.Sprintf("%016x", id) }
 
-// readSegment reads what a segment has besides its blocks: fs.ErrNotExist, errDamaged.
+// readSegment reads what a segment has besides its blocks: fs.ErrNotExist, errDamaged,
+// errForm.
 func readSegment(dir string, id uint64) (*segment, error) {
 	s := &segment{path: filepath.Join(dir, nameOf(id)), id: id}
 	f, err := os.Open(s.path)
@@ -79,6 +83,7 @@ func readSegment(dir string, id uint64) (*segment, error) {
 	}
 	le := binary.LittleEndian
 	at := int64(le.Uint64(trailer[len(magic)+8:]))
+	made := le.Uint64(trailer[len(magic)+16:])
 	if string(trailer[:len(magic)]) != magic || le.Uint64(trailer[len(magic):]) != id || at < 0 || at > end {
 		return nil, fmt.Errorf("%w: trailer of %s", errDamaged, s.path)
 	}
@@ -89,6 +94,9 @@ func readSegment(dir string, id uint64) (*segment, error) {
 	sum := crc32.Update(crc32.Checksum(footer, castagnoli()), castagnoli(), trailer[:trailerLen-crc32.Size])
 	if sum != le.Uint32(trailer[trailerLen-crc32.Size:]) || !s.parse(footer, at) {
 		return nil, fmt.Errorf("%w: footer of %s", errDamaged, s.path)
+	}
+	if made != form() {
+		return nil, fmt.Errorf("%w: %s", errForm, s.path)
 	}
 	return s, nil
 }

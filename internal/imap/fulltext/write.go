@@ -90,9 +90,10 @@ func (w *writer) endBlock() error {
 func (w *writer) finish() (*segment, error) {
 	err := w.endBlock()
 	footer := w.s.footer()
-	trailer := append([]byte(magic), make([]byte, 16)...)
+	trailer := append([]byte(magic), make([]byte, 24)...)
 	binary.LittleEndian.PutUint64(trailer[len(magic):], w.s.id)
 	binary.LittleEndian.PutUint64(trailer[len(magic)+8:], uint64(w.at))
+	binary.LittleEndian.PutUint64(trailer[len(magic)+16:], form())
 	sum := crc32.Update(crc32.Checksum(footer, castagnoli()), castagnoli(), trailer)
 	for _, b := range [][]byte{footer, trailer, binary.LittleEndian.AppendUint32(nil, sum)} {
 		if err == nil {
