@@ -89,6 +89,7 @@ func (s *Session) appendAll(ctx context.Context, c *command.Append, most int, co
 	if err != nil {
 		return "", err
 	}
+	s.ownMail(ctx, name, uint32(len(uids)))
 	return fmt.Sprintf("APPENDUID %d %s", box.Snapshot().UIDValidity(), wire.AppendSet(nil, wire.Ranges(uids))), nil
 }
 
@@ -208,6 +209,7 @@ func (s *Session) copy(ctx context.Context, c command.Copy) error {
 		s.ok("", "no messages found")
 		return nil
 	}
+	s.ownMail(ctx, trimSeparator(c.Mailbox), uint32(len(pairs)))
 	code := "COPYUID " + strconv.FormatUint(uint64(validity), 10) + " " + copied(pairs)
 	if c.Move {
 		s.w.Status("*", "OK", code, "moved") // before the messages vanish (RFC 6851 section 4.3)

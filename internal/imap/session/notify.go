@@ -253,6 +253,30 @@ func (s *Session) tellMailbox(ctx context.Context, name string) error {
 	return nil
 }
 
+// ownMail notes messages that this client has put into a mailbox: it need not be told
+// (RFC 5465 section 5). If there may be anything else it is told of all.
+func (s *Session) ownMail(ctx context.Context, name string, messages uint32) {
+	n := s.notify
+	if n == nil || s.isSelected(name) {
+		return
+	}
+	before, ok := n.boxes[name]
+	if !ok {
+		return
+	}
+	status, err := s.account.Status(ctx, name)
+	if err != nil {
+		return // the mailbox will be looked at
+	}
+	own := before
+	own.messages += messages
+	own.uidNext += messages
+	own.modSeq++ // it was one change
+	if now := before.after(status); now == own {
+		n.boxes[name] = now
+	}
+}
+
 // leaves notes how the selected mailbox stands for the client when that leaves it. It is
 // told as of any other what it has not been told so far.
 func (s *Session) leaves() {
