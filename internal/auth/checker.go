@@ -104,7 +104,8 @@ func (t *complaint) text() string {
 }
 
 // Socket is a Checker that asks over a Unix socket. It writes what Command writes on
-// descriptor 3 and reads one line: OK, NO, or anything else for a failure.
+// descriptor 3, ends its side, and reads one line: OK, NO, or anything else for a
+// failure.
 type Socket struct{ Path string }
 
 // Check makes a connection for each question.
@@ -119,6 +120,9 @@ func (s *Socket) Check(ctx context.Context, _ Peer, user, password string) (bool
 	defer stop()
 	if _, err := io.WriteString(conn, request(user, password)); err != nil {
 		return false, fmt.Errorf("checker: %w", err)
+	}
+	if unix, ok := conn.(*net.UnixConn); ok {
+		_ = unix.CloseWrite() // for who reads up to the end
 	}
 	answer, err := io.ReadAll(io.LimitReader(conn, 64))
 	switch {

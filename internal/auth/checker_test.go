@@ -82,9 +82,8 @@ func listen(t *testing.T, answer func(string) string) *Socket {
 			if err != nil {
 				return
 			}
-			b := make([]byte, 4096)
-			n, _ := conn.Read(b)
-			_, _ = io.WriteString(conn, answer(string(b[:n])))
+			question, _ := io.ReadAll(conn)
+			_, _ = io.WriteString(conn, answer(string(question)))
 			conn.Close()
 		}
 	}()
