@@ -116,6 +116,10 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 		OpenAccount: accounts.open,
 		TextIndex:   accounts.hasTextIndex,
 		Compress:    f.IMAPD.Compress,
+		MaxConns:    f.IMAPD.MaxConnections,
+		MaxPerAddr:  f.IMAPD.MaxPerAddress,
+		MaxPerUser:  f.IMAPD.MaxPerUser,
+		AppendLimit: int64(f.IMAPD.MaxMessage),
 		Keep:        keepAccount,
 		Logger:      logger,
 	}, certs, nil

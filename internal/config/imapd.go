@@ -27,6 +27,11 @@ type IMAPD struct {
 	PAM           string   `toml:"pam"`            // the same by PAM: a service
 	OAuth         *OAuth   `toml:"oauth"`          // tokens to log in with; default: none
 
+	// Limits; 0 stands for the default.
+	MaxConnections int  `toml:"max_connections"` // at once, before and after login; 2000
+	MaxPerAddress  int  `toml:"max_per_address"` // of one address before login; 50
+	MaxPerUser     int  `toml:"max_per_user"`    // sessions; 50
+	MaxMessage     Size `toml:"max_message"`     // octets that APPEND takes; 100M
 }
 
 // CheckIMAPD makes sure that rtls-imapd has what it needs.
@@ -46,6 +51,9 @@ func (f *File) CheckIMAPD() error {
 	if c := f.IMAPD.Control; c != "" && (!filepath.IsAbs(c) || len(c) > 107) {
 		return f.errorf(toml.Key{"imapd", "control"}, "control is an absolute path of at most 107 octets, not %q", c)
 	}
+	if err := f.checkLimits(); err != nil {
+		return err
+	}
 	if err := f.checkClients(); err != nil {
 		return err
 	}
@@ -59,6 +67,18 @@ func (f *File) checkListen(key string, addresses []string) error {
 	for _, addr := range addresses {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return f.errorf(toml.Key{"imapd", key}, `%s is a list of "host:port", not %q`, key, addr)
+		}
+	}
+	return nil
+}
+
+func (f *File) checkLimits() error {
+	for key, n := range map[string]int64{
+		"max_connections": int64(f.IMAPD.MaxConnections), "max_per_address": int64(f.IMAPD.MaxPerAddress),
+		"max_per_user": int64(f.IMAPD.MaxPerUser), "max_message": int64(f.IMAPD.MaxMessage),
+	} {
+		if n < 0 {
+			return f.errorf(toml.Key{"imapd", key}, "%s is a positive number, not %d", key, n)
 		}
 	}
 	return nil

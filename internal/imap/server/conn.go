@@ -66,6 +66,7 @@ func (c *conn) serve() {
 		WriteTimeout: cfg.WriteTimeout,
 		KeepAlive:    cfg.KeepAlive,
 
+		SearchTimeout: cfg.SearchTimeout,
 		ProgressEvery: cfg.ProgressEvery,
 	}, secure)
 	if !c.pool.ready(c, s, &state) {

@@ -118,7 +118,7 @@ func startFuzz(t *testing.T, account *store.Account) *fuzzClient {
 	s := session.New(&session.Config{
 		Hostname: "localhost", Backend: openDoor{account}, Logger: slog.New(slog.NewTextHandler(log, nil)),
 		AppendLimit: fuzzAppendLimit, MaxFailures: 3, MaxFollowed: 2,
-		LoginTimeout: time.Minute, IdleTimeout: time.Minute, DataTimeout: time.Minute, WriteTimeout: time.Minute, KeepAlive: time.Minute, ProgressEvery: time.Minute,
+		LoginTimeout: time.Minute, IdleTimeout: time.Minute, DataTimeout: time.Minute, WriteTimeout: time.Minute, KeepAlive: time.Minute, ProgressEvery: time.Minute, SearchTimeout: time.Minute,
 	}, there)
 	done := make(chan struct{})
 	go func() {

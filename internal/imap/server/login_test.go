@@ -240,7 +240,7 @@ func TestDefect16BadLines(t *testing.T) {
 	for range 50 {
 		c.do("NOOP")
 	}
-	c.script("C: a NOOP\nS: * BYE too many commands before login")
+	c.script("C: a NOOP\nS: * BYE too much before login")
 	c.closed()
 }
 

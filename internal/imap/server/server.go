@@ -65,6 +65,7 @@ type Server struct {
 	DataTimeout      time.Duration // without progress inside a command, 5 minutes
 	WriteTimeout     time.Duration // without progress in sending, 2 minutes
 	KeepAlive        time.Duration // between signs of life under IDLE, 2 minutes
+	SearchTimeout    time.Duration // of a search, 5 minutes
 	ProgressEvery    time.Duration // between words on how far a long command has come, 10 seconds (RFC 9585 section 4)
 	AdmitEvery       time.Duration // between looks whether users may still be here, 10 seconds
 	Keep             time.Duration // of an account in memory after its last session; 0 keeps none
@@ -94,6 +95,7 @@ func (s *Server) withDefaults() *Server {
 	orDefault(&cfg.DataTimeout, 5*time.Minute)
 	orDefault(&cfg.WriteTimeout, 2*time.Minute)
 	orDefault(&cfg.KeepAlive, 2*time.Minute)
+	orDefault(&cfg.SearchTimeout, 5*time.Minute)
 	orDefault(&cfg.ProgressEvery, 10*time.Second)
 	orDefault(&cfg.AdmitEvery, 10*time.Second)
 	orDefault(&cfg.Grace, 10*time.Second)

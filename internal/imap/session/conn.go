@@ -20,7 +20,13 @@ func (r source) Read(p []byte) (int, error) {
 	if err := s.setReadDeadline(); err != nil {
 		return 0, err
 	}
-	return s.from.Read(p)
+	n, err := s.from.Read(p)
+	if s.account == nil {
+		if s.octets += n; s.octets > maxOctets {
+			return 0, errTalking
+		}
+	}
+	return n, err
 }
 
 func (s *Session) setReadDeadline() error {

@@ -225,7 +225,7 @@ func (s *Session) enableCondStore() {
 func (s *Session) unauthenticate() error {
 	s.leave()
 	s.user, s.enabled = "", enabled{}
-	s.commands, s.greeted = 0, time.Now()
+	s.commands, s.octets, s.greeted = 0, 0, time.Now()
 	s.parser = command.Parser{}
 	s.w.SetUTF8(false)
 	s.lex.SetLimits(limitsBefore)

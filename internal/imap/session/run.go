@@ -147,7 +147,7 @@ func (s *Session) run(ctx context.Context, tag string, cmd command.Command) erro
 	if s.account == nil {
 		return s.runBefore(ctx, tag, cmd)
 	}
-	err := s.runAfter(ctx, tag, cmd)
+	err := s.runBounded(ctx, tag, cmd)
 	if _, ok := errors.AsType[fatal](err); ok || errors.Is(err, errLogout) {
 		return err
 	}
@@ -158,6 +158,22 @@ func (s *Session) run(ctx context.Context, tag string, cmd command.Command) erro
 	}
 	if newsErr := s.news(ctx, cmd); newsErr != nil {
 		return newsErr
+	}
+	return err
+}
+
+// runBounded is runAfter with an end for what could read all of an account.
+func (s *Session) runBounded(ctx context.Context, tag string, cmd command.Command) error {
+	switch cmd.(type) {
+	case command.Search, command.Sort, command.Thread, command.MultiSearch:
+	default:
+		return s.runAfter(ctx, tag, cmd)
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.SearchTimeout)
+	defer cancel()
+	err := s.runAfter(bounded, tag, cmd)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return refuse("LIMIT", "the search took longer than %s, ask for less", s.cfg.SearchTimeout)
 	}
 	return err
 }

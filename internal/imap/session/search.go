@@ -125,6 +125,9 @@ func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit f
 			return s.findBySummary(ctx, q, among, done, hit)
 		}
 		return among.each(func(at int) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			m := v.snap.At(at)
 			ok, err := q.Match(ctx, m, nil)
 			if ok {

@@ -72,19 +72,21 @@ type Config struct {
 	MaxFailures int   // failed logins, after which the connection ends
 	MaxFollowed int   // mailboxes that NOTIFY follows
 
-	LoginTimeout time.Duration // from the greeting to a successful login
-	IdleTimeout  time.Duration // between commands; 30 minutes at least (RFC 9051 section 5.4)
-	DataTimeout  time.Duration // without progress inside a command
-	WriteTimeout time.Duration // without progress in sending
-	KeepAlive    time.Duration // between signs of life under IDLE
+	LoginTimeout  time.Duration // from the greeting to a successful login
+	IdleTimeout   time.Duration // between commands; 30 minutes at least (RFC 9051 section 5.4)
+	DataTimeout   time.Duration // without progress inside a command
+	WriteTimeout  time.Duration // without progress in sending
+	KeepAlive     time.Duration // between signs of life under IDLE
+	SearchTimeout time.Duration // of a search
 
 	ProgressEvery time.Duration // between words on how far a long command has come
 }
 
 const (
-	maxBad       = 50 // commands in a row that are BAD, after which the connection ends
-	maxBadBefore = 10 // the same, before login
-	maxCommands  = 50 // before login
+	maxBad       = 50        // commands in a row that are BAD, after which the connection ends
+	maxBadBefore = 10        // the same, before login
+	maxCommands  = 50        // before login
+	maxOctets    = 256 << 10 // the same
 )
 
 // Before login little is read, and after it as much as the largest message.
@@ -117,6 +119,7 @@ type Session struct {
 	failures   int // of login
 	bad        int // commands in a row
 	commands   int
+	octets     int // received before login
 
 	greeted    time.Time
 	inCommand  bool   // a command is being read or run: the client has to go on with it
@@ -164,7 +167,7 @@ var (
 	errExpelled = errors.New("the user may not log in any more")
 	errTooBad   = errors.New("too many errors")
 	errGuessing = errors.New("too many failed logins")
-	errTalking  = errors.New("too many commands before login")
+	errTalking  = errors.New("too much before login")
 	errGone     = errors.New("the selected mailbox was deleted, renamed or replaced")
 )
 

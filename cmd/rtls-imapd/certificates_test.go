@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rtls/internal/testpki"
+	"rtls/internal/tlsconf"
+)
+
+// I18: a certificate that is not valid is in the log at the start and once a day. The
+// clock of synctest begins in 2000, before any certificate is valid.
+func TestValidityIsLoggedDaily(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := ca.WriteFiles(t.TempDir(), "server", testpki.Leaf{Names: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := tlsconf.Load(tlsconf.Pair{Cert: cert, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		hangup := make(chan os.Signal)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			keepCertificates(ctx, certs, hangup, slog.New(slog.NewTextHandler(&log, nil)))
+		}()
+		expect := func(when string, times int) {
+			t.Helper()
+			synctest.Wait()
+			if n := strings.Count(log.String(), `level=ERROR msg="clients cannot connect"`); n != times {
+				t.Errorf("%s: %d times in the log, want %d:\n%s", when, n, times, log.String())
+			}
+		}
+		expect("at the start", 1)
+		time.Sleep(23 * time.Hour)
+		expect("before a day is over", 1)
+		time.Sleep(2 * time.Hour)
+		expect("after a day", 2)
+		time.Sleep(3 * 24 * time.Hour)
+		expect("after four days", 5)
+		cancel()
+		<-done
+	})
+}
