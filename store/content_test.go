@@ -60,6 +60,15 @@ func TestContentReadAt(t *testing.T) {
 	for _, n := range []int{0, 1, 2, convertLen - 1, convertLen, convertLen + 1, 5*convertLen + 7, 40 * convertLen} {
 		raw := mixedLines(n, r)
 		want := wireForm(raw)
+		for _, wire := range []int{len(want), len(want) - 1, len(want) + 1, n} { // what the index has may be wrong
+			c := contentOf(t, raw, int64(wire))
+			if wire == n && n != len(want) {
+				continue // taken for a file that is in wire form
+			}
+			if got, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size())); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("%d octets, which should be %d: differ, %v", n, wire, err)
+			}
+		}
 		c := contentOf(t, raw, -1)
 		if c.Size() != int64(len(want)) {
 			t.Fatalf("%d octets: size is %d, should be %d", n, c.Size(), len(want))

@@ -184,6 +184,18 @@ func (s *Snapshot) FirstUnseen() int {
 	return s.n
 }
 
+// Unseen yields ranges of indexes, the ends not included, in rising order: outside of
+// them every message has Seen. It costs next to nothing.
+func (s *Snapshot) Unseen() iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		for c, chunk := range s.chunks {
+			if chunk.unseen > 0 && !yield(s.starts[c], s.starts[c]+len(chunk.rows)) {
+				return
+			}
+		}
+	}
+}
+
 // Keywords are those that messages have, sorted.
 func (s *Snapshot) Keywords() (list []string) {
 	seen := make(map[uint32]bool)

@@ -27,16 +27,16 @@ type Stamp struct {
 func (p Stamp) of(r *row) bool { return p.wire == r.wireSize && p.bond == r.bond }
 
 // Summaries calls f for the summaries that are kept of messages, whose UIDs must
-// ascend, in their order. Those of which none is kept are passed over. The octets can
-// be kept, and must not be modified.
+// ascend, in their order. Those of which none is kept are passed over. The octets are
+// in buf, which is made larger if need be, until that is used again.
 //
 // Summaries are a cache. They go with their messages, a copy has those of its
 // original, and all of them can be gone at any time. One that was worked out of other
 // octets than the message has by now is not among them, as far as anybody has noticed.
-func (m *Mailbox) Summaries(ctx context.Context, uids []uint32, f func(Summary) error) error {
+func (m *Mailbox) Summaries(ctx context.Context, uids []uint32, buf *[]byte, f func(Summary) error) error {
 	v := m.v
 	s := v.snap.Load()
-	err := v.sums.read(v, uids, func(found Summary) error {
+	err := v.sums.read(v, uids, buf, func(found Summary) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (v *view) copySummaries(ctx context.Context, dest copied, pairs []UIDPair) 
 		defer b.reset()
 		return to.sums.add(to, &b)
 	}
-	err := v.sums.read(v, uids, func(s Summary) error {
+	err := v.sums.read(v, uids, nil, func(s Summary) error {
 		s.UID = copies[s.UID]
 		b.add(s)
 		if len(b.octets) < blockOctets {

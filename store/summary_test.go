@@ -11,7 +11,7 @@ import (
 // kept lists the summaries of a mailbox as "UID octets".
 func kept(t *testing.T, m *Mailbox, uids ...uint32) (list []string) {
 	t.Helper()
-	err := m.Summaries(t.Context(), uids, func(s Summary) error {
+	err := m.Summaries(t.Context(), uids, new([]byte), func(s Summary) error {
 		list = append(list, fmt.Sprintf("%d %s", s.UID, s.Octets))
 		return nil
 	})
@@ -77,7 +77,7 @@ func TestSummaries(t *testing.T) {
 	putSummaries(t, m, 2)
 	wantKept(t, m, upTo(60), "1 INBOX/1", "3 INBOX/3", "30 INBOX/30")
 	stop := errors.New("enough")
-	if err := m.Summaries(t.Context(), upTo(3), func(Summary) error { return stop }); !errors.Is(err, stop) {
+	if err := m.Summaries(t.Context(), upTo(3), new([]byte), func(Summary) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("the error of a function is lost: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

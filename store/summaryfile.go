@@ -208,14 +208,15 @@ func readFull(f io.ReaderAt, p []byte, at, size int64) error {
 	return err
 }
 
-// read calls f for the summaries of messages whose UIDs ascend.
-func (x *summaryFile) read(v *view, uids []uint32, f func(Summary) error) error {
+// read calls f for the summaries of messages whose UIDs ascend. The octets are in buf
+// or, if that is nil, in memory of their own.
+func (x *summaryFile) read(v *view, uids []uint32, buf *[]byte, f func(Summary) error) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err := x.refresh(v); err != nil {
 		return err
 	}
-	var found []summaryEntry
+	found := make([]summaryEntry, 0, min(len(uids), len(x.entries)))
 	at := 0
 	for _, uid := range uids {
 		if at < len(x.entries) && x.entries[at].uid < uid {
@@ -226,7 +227,7 @@ func (x *summaryFile) read(v *view, uids []uint32, f func(Summary) error) error 
 			found = append(found, x.entries[at])
 		}
 	}
-	return x.readEach(found, f)
+	return x.readEach(found, buf, f)
 }
 
 // search finds the first of entries that has a UID or one above it, which is likely to
@@ -241,18 +242,14 @@ func search(entries []summaryEntry, uid uint32) int {
 
 // readEach reads summaries, those that are near to each other at once. It must be
 // called with mu held.
-func (x *summaryFile) readEach(found []summaryEntry, f func(Summary) error) error {
+func (x *summaryFile) readEach(found []summaryEntry, buf *[]byte, f func(Summary) error) error {
+	free := roomOf(found, buf)
 	for len(found) > 0 {
-		n, start, end := 1, found[0].at, found[0].at+int64(found[0].len)
-		for n < len(found) {
-			e := &found[n]
-			next := e.at + int64(e.len)
-			if e.at < end || e.at-end > readGap || next-start > readMost {
-				break
-			}
-			n, end = n+1, next
+		n, start, end := together(found)
+		raw := free[:min(len(free), int(end-start))]
+		if free = free[len(raw):]; len(raw) < int(end-start) {
+			raw = make([]byte, end-start)
 		}
-		raw := make([]byte, end-start)
 		if got, err := x.f.ReadAt(raw, start); got < len(raw) {
 			return noEOF(err)
 		}
@@ -265,6 +262,37 @@ func (x *summaryFile) readEach(found []summaryEntry, f func(Summary) error) erro
 		found = found[n:]
 	}
 	return nil
+}
+
+// together says how many of the first summaries are read at once, and from where to where.
+func together(found []summaryEntry) (n int, start, end int64) {
+	n, start, end = 1, found[0].at, found[0].at+int64(found[0].len)
+	for n < len(found) {
+		e := &found[n]
+		next := e.at + int64(e.len)
+		if e.at < end || e.at-end > readGap || next-start > readMost {
+			break
+		}
+		n, end = n+1, next
+	}
+	return n, start, end
+}
+
+// roomOf makes buf large enough for summaries with what is between them.
+func roomOf(found []summaryEntry, buf *[]byte) []byte {
+	if buf == nil {
+		return nil
+	}
+	size := int64(0)
+	for len(found) > 0 {
+		n, start, end := together(found)
+		size += end - start
+		found = found[n:]
+	}
+	if size > int64(cap(*buf)) {
+		*buf = make([]byte, size+size/4)
+	}
+	return (*buf)[:size]
 }
 
 // block is a block that is being made.
@@ -405,7 +433,7 @@ func (x *summaryFile) renew(v *view, s *Snapshot) error {
 			_, err := w.Write(b.bytes(s.uidValidity))
 			return err
 		}
-		err := x.readEach(live, func(s Summary) error {
+		err := x.readEach(live, nil, func(s Summary) error {
 			b.add(s)
 			if len(b.octets) < blockOctets {
 				return nil

@@ -92,7 +92,8 @@ type words struct{ phrase, local string }
 // words reads words up to one of the specials. It returns the last comment behind
 // them, too.
 func (l *addressList) words() (w words, comment string) {
-	var phrase, local strings.Builder
+	var phrase, local strings.Builder // of more than one word
+	first := true
 	dot := true // in front, or a dot was the last
 	for l.more() {
 		var gap bool
@@ -101,18 +102,30 @@ func (l *addressList) words() (w words, comment string) {
 		if !l.more() || c != '"' && strings.IndexByte(specials, c) >= 0 {
 			break
 		}
+		dotted := dot || c == '.'
+		word := l.word(specials)
+		dot = c != '"' && strings.HasSuffix(word, ".")
+		if first {
+			w, first = words{word, word}, false
+			continue
+		}
+		if phrase.Len() == 0 {
+			phrase.WriteString(w.phrase)
+		}
+		if local.Len() == 0 {
+			local.WriteString(w.local)
+		}
 		if gap && phrase.Len() > 0 {
 			phrase.WriteByte(' ')
 		}
-		if gap && !dot && c != '.' {
+		if gap && !dotted {
 			local.WriteByte(' ')
 		}
-		word := l.word(specials)
-		dot = c != '"' && strings.HasSuffix(word, ".")
 		phrase.WriteString(word)
 		local.WriteString(word)
+		w = words{phrase.String(), local.String()}
 	}
-	return words{phrase.String(), local.String()}, comment
+	return w, comment
 }
 
 // angle reads an address in angle brackets, the opening one next.

@@ -4,33 +4,67 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"unsafe"
 )
 
 // ErrSummary says that octets are no summary of this version, or a damaged one.
 var ErrSummary = errors.New("octets are no summary of a message")
 
-// ParseSummary reads what AppendBinary has written: ErrSummary. The tree is left out
-// unless it is wanted. The octets are not kept.
-func ParseSummary(octets []byte, tree bool) (*Summary, error) {
+// Want says what of a summary is of use; size, fields and thread always are.
+type Want uint8
+
+const (
+	WantEnvelope Want = 1 << iota
+	WantTree          // and the envelope
+)
+
+// SummaryReader reads summaries into room that it uses again. It belongs to one
+// goroutine.
+type SummaryReader struct {
+	d         decoder
+	summaries supply[Summary]
+}
+
+// Reset takes back the room of all summaries that were read: they must not be used any
+// more.
+func (r *SummaryReader) Reset() {
+	r.summaries.reset()
+	m := &r.d.made
+	m.envelopes.reset()
+	m.addresses.reset()
+	m.texts.reset()
+	m.groups.reset()
+	m.parts.reset()
+	m.children.reset()
+	m.params.reset()
+}
+
+// Read reads what AppendBinary has written: ErrSummary. The summary's texts are parts
+// of octets, which must not be modified as long as it is used.
+func (r *SummaryReader) Read(octets []byte, want Want) (*Summary, error) {
 	n := len(octets) - checksumLen
 	if n < 1 || octets[0] != summaryVersion ||
 		crc32.Checksum(octets[:n], castagnoli()) != binary.LittleEndian.Uint32(octets[n:]) {
 		return nil, ErrSummary
 	}
-	d := &decoder{rest: string(octets[1:n])}
-	s := &Summary{Size: d.place(), Header: d.place()}
+	d := &r.d
+	d.all, d.at, d.fields, d.parts, d.bad = unsafe.String(&octets[0], n), 1, "", 0, false
+	s := &r.summaries.take(1)[0]
+	s.Size, s.Header = d.place(), d.place()
 	flags := d.number()
 	s.hasFields = flags&flagFields != 0
 	d.commonFields(s)
 	s.Thread = d.text()
-	s.Envelope = &Envelope{}
-	d.envelope(s.Envelope)
 	d.size = s.Size
-	if tree && flags&flagTree != 0 {
-		s.Root = &Part{}
+	if want != 0 {
+		s.Envelope = &d.made.envelopes.take(1)[0]
+		d.envelope(s.Envelope)
+	}
+	if want&WantTree != 0 && flags&flagTree != 0 {
+		s.Root = &d.made.parts.take(1)[0]
 		d.part(s.Root, 0, 1)
 		s.Root.Envelope = s.Envelope
-		d.bad = d.bad || d.rest != ""
+		d.bad = d.bad || d.left() > 0
 	}
 	if d.bad || s.Header > s.Size {
 		return nil, ErrSummary
@@ -38,22 +72,72 @@ func ParseSummary(octets []byte, tree bool) (*Summary, error) {
 	return s, nil
 }
 
+// supply is room for many of something. What is taken of it is zero.
+type supply[T any] struct {
+	all, free []T
+	taken     int
+}
+
+// leastSupply is how many of something are made at least.
+const leastSupply = 128
+
+func (s *supply[T]) take(n int) []T {
+	if n > len(s.free) {
+		s.all = make([]T, max(n, leastSupply))
+		s.free = s.all
+	}
+	s.taken += n
+	taken := s.free[:n:n]
+	s.free = s.free[n:]
+	return taken
+}
+
+// reset takes everything back, and sees to it that as much fits at once.
+func (s *supply[T]) reset() {
+	if s.taken > len(s.all) {
+		s.all = make([]T, s.taken)
+	}
+	clear(s.all)
+	s.free, s.taken = s.all, 0
+}
+
 // decoder reads a summary. Once something makes no sense it is bad, and all that is
 // read is empty.
 type decoder struct {
-	rest   string
+	all    string
+	at     int // of what was not read yet
 	fields string
 	size   int64 // of the message
 	parts  int
 	bad    bool
+
+	made struct { // room for many
+		envelopes supply[Envelope]
+		addresses supply[Address]
+		texts     supply[string]
+		groups    supply[group]
+		parts     supply[Part]
+		children  supply[*Part]
+		params    supply[Param]
+	}
 }
 
+func (d *decoder) left() int { return len(d.all) - d.at }
+
 func (d *decoder) number() (n uint64) {
-	for i := range min(len(d.rest), binary.MaxVarintLen64) {
-		c := d.rest[i]
+	if d.at < len(d.all) && d.all[d.at] < 0x80 {
+		d.at++
+		return uint64(d.all[d.at-1])
+	}
+	return d.longNumber()
+}
+
+func (d *decoder) longNumber() (n uint64) {
+	for i := range min(d.left(), binary.MaxVarintLen64) {
+		c := d.all[d.at+i]
 		n |= uint64(c&0x7f) << (7 * i)
 		if c < 0x80 {
-			d.rest = d.rest[i+1:]
+			d.at += i + 1
 			return n
 		}
 	}
@@ -61,13 +145,13 @@ func (d *decoder) number() (n uint64) {
 	return 0
 }
 
-func (d *decoder) fail() { d.bad, d.rest = true, "" }
+func (d *decoder) fail() { d.bad, d.at = true, len(d.all) }
 
 // commonFields reads the common fields.
 func (d *decoder) commonFields(s *Summary) {
 	n := d.count()
 	if n > 0 {
-		s.groups = make([]group, n)
+		s.groups = d.made.groups.take(n)
 	}
 	octets := uint64(0)
 	for i := range s.groups {
@@ -100,7 +184,7 @@ func (d *decoder) place() int64 {
 // count reads how many of something follow, each of an octet at least.
 func (d *decoder) count() int {
 	n := d.number()
-	if n > uint64(len(d.rest)) {
+	if n > uint64(d.left()) {
 		d.fail()
 		return 0
 	}
@@ -108,13 +192,12 @@ func (d *decoder) count() int {
 }
 
 func (d *decoder) octets(n uint64) string {
-	if n > uint64(len(d.rest)) {
+	if n > uint64(d.left()) {
 		d.fail()
 		return ""
 	}
-	text := d.rest[:n]
-	d.rest = d.rest[n:]
-	return text
+	d.at += int(n)
+	return d.all[d.at-int(n) : d.at]
 }
 
 func (d *decoder) text() string {
@@ -132,7 +215,7 @@ func (d *decoder) text() string {
 
 func (d *decoder) envelope(v *Envelope) {
 	has := d.number()
-	var texts [4]string
+	texts := d.made.texts.take(4)
 	for i, into := range [...]**string{&v.Date, &v.Subject, &v.InReplyTo, &v.MessageID} {
 		if has&(1<<i) != 0 {
 			texts[i] = d.text()
@@ -157,7 +240,7 @@ func (d *decoder) addresses() []Address {
 	if n == 0 {
 		return nil
 	}
-	list := make([]Address, n)
+	list := d.made.addresses.take(n)
 	for i := range list {
 		a := &list[i]
 		has := d.number()
@@ -229,12 +312,12 @@ func (d *decoder) part(p *Part, base int64, depth int) {
 func (d *decoder) children(p *Part, depth int) {
 	const least = 7 // octets of a part
 	n := d.number()
-	if n == 0 || n > uint64(len(d.rest))/least {
+	if n == 0 || n > uint64(d.left())/least {
 		d.fail()
 		return
 	}
-	p.Children = make([]*Part, n)
-	parts := make([]Part, n)
+	p.Children = d.made.children.take(int(n))
+	parts := d.made.parts.take(int(n))
 	for i := range p.Children {
 		p.Children[i] = &parts[i]
 		d.part(&parts[i], p.Body.Start, depth+1)
@@ -244,9 +327,14 @@ func (d *decoder) children(p *Part, depth int) {
 	}
 }
 
-func (d *decoder) params() (list []Param) {
-	for range d.count() {
-		list = append(list, Param{d.text(), d.text()})
+func (d *decoder) params() []Param {
+	n := d.count()
+	if n == 0 {
+		return nil
+	}
+	list := d.made.params.take(n)
+	for i := range list {
+		list[i] = Param{d.text(), d.text()}
 	}
 	return list
 }

@@ -138,7 +138,7 @@ func (p *parser) text(f field) string {
 	if !p.seen[f] {
 		return ""
 	}
-	return string(bytes.Trim(p.values[f], " \t"))
+	return p.strings.of(bytes.Trim(p.values[f], " \t"))
 }
 
 // textOrNil tells an absent field from an empty one.
@@ -201,8 +201,15 @@ func (p *parser) envelope() *Envelope {
 // left open in one cannot swallow the next.
 func (p *parser) addresses(f field) []Address {
 	var all []Address
+	if !p.seen[f] {
+		return nil
+	}
 	for value := range strings.SplitSeq(p.text(f), "\n") {
-		all = append(all, parseAddresses(value)...)
+		if found := parseAddresses(value); all == nil {
+			all = found
+		} else {
+			all = append(all, found...)
+		}
 	}
 	return all
 }

@@ -37,6 +37,8 @@ type parser struct {
 	parts int
 	fields
 
+	strings stringMaker
+
 	wire   bool    // a line feed without carriage return counts as both
 	common *common // of the root, where a summary is made
 	thread string  // see Summary

@@ -64,9 +64,20 @@ func (z *Summarizer) Summarize(r io.Reader, size int64, whole bool) (*Summary, e
 	}
 	s.Thread = p.thread
 	if s.Header <= maxHead && !z.common.odd {
-		s.Fields, s.groups, s.hasFields = string(z.common.lines), append([]group(nil), z.common.groups...), true
+		s.Fields, s.groups, s.hasFields = p.strings.of(z.common.lines), append([]group(nil), z.common.groups...), true
 	}
 	return s, nil
+}
+
+// Tree is Parse with what has been made for others before.
+func (z *Summarizer) Tree(r io.Reader) (*Part, error) {
+	p := z.reset(r)
+	p.wire, p.common = false, nil
+	root, _, _ := p.part(1, isMessage)
+	if p.err != nil {
+		return nil, fmt.Errorf("read message: %w", p.err)
+	}
+	return root, nil
 }
 
 // reset prepares for the next message what can be used again.
@@ -80,7 +91,7 @@ func (z *Summarizer) reset(r io.Reader) *parser {
 		buffer = bufio.NewReaderSize(nil, lineBuffer)
 	}
 	buffer.Reset(r)
-	*p = parser{r: buffer, open: p.open[:0], fields: fields{values: values}, wire: true, common: &z.common}
+	*p = parser{r: buffer, open: p.open[:0], fields: fields{values: values}, strings: p.strings, wire: true, common: &z.common}
 	z.common = common{lines: z.common.lines[:0], groups: z.common.groups[:0]}
 	return p
 }

@@ -79,7 +79,7 @@ func (c *corpus) find(box *store.Mailbox, key command.Key, index search.TextInde
 	q := search.Compile(key, search.Env{
 		Now:     time.Unix(1_800_000_000, 0),
 		UIDs:    func(command.NumSet, bool) []wire.Range { return nil },
-		HasFlag: func(store.Message, string) bool { return false },
+		HasFlag: func(string) func(store.Message) bool { return func(store.Message) bool { return false } },
 		Recent:  func(uint32) bool { return false },
 		Open: func(ctx context.Context, uid uint32) (*store.Content, error) {
 			opened++

@@ -27,6 +27,7 @@ type message struct {
 	summary *mimetree.Summary // nil if it is not known
 	content *store.Content
 	header  []byte // nil if not read yet
+	parser  *mimetree.Summarizer
 	tree    *mimetree.Part
 }
 
@@ -62,11 +63,11 @@ func (m *message) readHeader() ([]byte, error) {
 	return header, err
 }
 
-// fields calls f with the decoded value of every field of a name, in any case, until
+// fields calls f with the value of every field of a name, in any case, as it is, until
 // it returns true.
-func (m *message) fields(name string, f func(value string) bool) error {
+func (m *message) fields(name string, f func(raw string) bool) error {
 	if m.summary != nil && m.summary.HasFields() && mimetree.IsCommon(name) {
-		fields([]byte(m.summary.Fields), name, f)
+		summaryFields(m.summary, name, f)
 		return nil
 	}
 	header, err := m.readHeader()
@@ -139,21 +140,30 @@ func lines(header []byte, f func(line []byte) bool) bool {
 	return false
 }
 
-// fields calls f with the decoded value of every field of a name, in any case,
-// until it returns true.
-func fields(header []byte, name string, f func(value string) bool) bool {
+// fields calls f with the value of every field of a name, in any case, as it is, until
+// it returns true.
+func fields(header []byte, name string, f func(raw string) bool) bool {
 	return lines(header, func(line []byte) bool {
 		got, value, ok := bytes.Cut(line, []byte(":"))
-		return ok && strings.EqualFold(string(bytes.TrimRight(got, " \t")), name) && f(decodeHeader(value))
+		return ok && strings.EqualFold(string(bytes.TrimRight(got, " \t")), name) && f(string(value))
 	})
+}
+
+// summaryFields is fields of what a summary keeps, for a common name.
+func summaryFields(s *mimetree.Summary, name string, f func(raw string) bool) {
+	for lines := range s.Lines(mimetree.CommonFields(name)) {
+		if _, raw, _ := strings.Cut(lines, ":"); f(raw) {
+			return
+		}
+	}
 }
 
 var unfold = strings.NewReplacer("\r\n", "", "\n", "")
 
 // decodeHeader unfolds a field's value and decodes its encoded words. Octets that
 // are not UTF-8 are taken for Latin-1, the most likely of what they can be.
-func decodeHeader(raw []byte) string {
-	s := strings.TrimSpace(unfold.Replace(string(raw)))
+func decodeHeader(raw string) string {
+	s := strings.TrimSpace(unfold.Replace(raw))
 	if !utf8.ValidString(s) {
 		s = latin1(s)
 	}
@@ -173,9 +183,9 @@ func latin1(s string) string {
 }
 
 // decodeCharset never fails: what is in an unknown charset is passed on as it is, and
-// so is what says it were US-ASCII, which is UTF-8 where that is not true.
+// so are UTF-8 and what says it were US-ASCII, which is UTF-8 where that is not true.
 func decodeCharset(label string, r io.Reader) (io.Reader, error) {
-	if strings.EqualFold(label, "us-ascii") {
+	if strings.EqualFold(label, "us-ascii") || strings.EqualFold(label, "utf-8") {
 		return r, nil
 	}
 	decoded, err := charset.Reader(label, r)
@@ -188,18 +198,71 @@ func decodeCharset(label string, r io.Reader) (io.Reader, error) {
 // headerTest looks for a text in fields of a name; an empty text asks whether
 // there is one.
 func (q *Query) headerTest(name, text string) test {
-	needle := strings.ToLower(text)
-	without := q.without(needle, Header)
+	v := &valueSearch{needle: strings.ToLower(text)}
+	without := q.without(v.needle, Header)
 	return test{cost: costHeader, without: without, ok: func(m *message) (found bool, err error) {
 		if without(m.Message) {
 			return false, nil
 		}
-		err = m.fields(name, func(value string) bool {
-			found = needle == "" || strings.Contains(strings.ToLower(value), needle)
+		err = m.fields(name, func(raw string) bool {
+			found = v.needle == "" || v.in(raw)
 			return found
 		})
 		return found, err
 	}}
+}
+
+// valueSearch looks for a text in lower case in the values of fields.
+type valueSearch struct {
+	needle string
+	buf    []byte
+	known  map[string]bool // values that had to be decoded: many mails have the same
+}
+
+const (
+	maxKnown      = 1000
+	maxKnownValue = 256 // octets
+)
+
+func (v *valueSearch) in(raw string) bool {
+	var plain bool
+	if v.buf, plain = appendPlain(v.buf[:0], strings.TrimSpace(raw)); plain {
+		return bytes.Contains(v.buf, []byte(v.needle))
+	}
+	found, ok := v.known[raw]
+	if ok {
+		return found
+	}
+	found = strings.Contains(strings.ToLower(decodeHeader(raw)), v.needle)
+	if len(raw) <= maxKnownValue {
+		if v.known == nil || len(v.known) >= maxKnown {
+			v.known = make(map[string]bool)
+		}
+		v.known[strings.Clone(raw)] = found
+	}
+	return found
+}
+
+// appendPlain appends a value that needs no decoding, unfolded and in lower case. It
+// returns false for another.
+func appendPlain(b []byte, raw string) ([]byte, bool) {
+	for i := range len(raw) {
+		c := raw[i]
+		next := byte(0)
+		if i+1 < len(raw) {
+			next = raw[i+1]
+		}
+		switch {
+		case c >= utf8.RuneSelf, c == '=' && next == '?':
+			return b, false
+		case c == '\n', c == '\r' && next == '\n':
+			continue
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b, true
 }
 
 // threadTest compares the thread, whose identifier is the same in all its messages.
@@ -215,8 +278,8 @@ func threadTest(id string) test {
 func sentTest(key command.Key) test {
 	compare := dateTest(key.Op, key.Date)
 	return test{cost: costHeader, ok: func(m *message) (found bool, err error) {
-		err = m.fields("Date", func(value string) bool {
-			t, ok := parseDate(value)
+		err = m.fields("Date", func(raw string) bool {
+			t, ok := parseDate(decodeHeader(raw))
 			found = ok && compare(t)
 			return true // the first one counts
 		})
@@ -227,14 +290,14 @@ func sentTest(key command.Key) test {
 // textTest looks for a text in what a reader would see of the message: the text
 // parts, decoded, the headers of messages in it and, with header, its own.
 func (q *Query) textTest(text string, header bool) test {
-	needle := strings.ToLower(text)
+	f := &finder{needle: strings.ToLower(text)}
 	in := Body
 	if header {
 		in |= Header
 	}
-	without := q.without(needle, in)
+	without := q.without(f.needle, in)
 	return test{cost: costBody, without: without, ok: func(m *message) (bool, error) {
-		if needle == "" {
+		if f.needle == "" {
 			return true, nil
 		}
 		if without(m.Message) {
@@ -242,10 +305,10 @@ func (q *Query) textTest(text string, header bool) test {
 		}
 		if header {
 			raw, err := m.readHeader()
-			if err != nil || inHeader(raw, needle) {
+			if err != nil || inHeader(raw, f.needle) {
 				return err == nil, err
 			}
 		}
-		return m.inBody(finder(needle))
+		return m.inBody(f)
 	}}
 }

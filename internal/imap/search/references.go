@@ -24,7 +24,7 @@ func (t *Threads) link(s *mimetree.Summary) int32 {
 		at, ok := t.ids[id]
 		if !ok {
 			at = t.node()
-			t.ids[id] = at
+			t.ids[strings.Clone(id)] = at
 		}
 		if last != none && t.nodes[at].parent == none {
 			t.adopt(last, at)
@@ -41,7 +41,7 @@ func (t *Threads) link(s *mimetree.Summary) int32 {
 	} else {
 		own = t.node()
 		if id != "" && !ok {
-			t.ids[id] = own
+			t.ids[strings.Clone(id)] = own
 		}
 	}
 	// What others said of the message counts less than what it says itself.
@@ -71,8 +71,8 @@ func (t *Threads) adopt(parent, child int32) {
 func references(s *mimetree.Summary) (ids []string) {
 	text := ""
 	if s.HasFields() {
-		fields([]byte(s.Fields), "References", func(value string) bool {
-			text = value
+		summaryFields(s, "References", func(raw string) bool {
+			text = decodeHeader(raw)
 			return true
 		})
 	} else {

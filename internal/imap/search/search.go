@@ -21,7 +21,7 @@ type Env struct {
 	// UIDs resolves a set of messages to ascending ranges of UIDs. uid says that
 	// the set's numbers are UIDs themselves.
 	UIDs    func(set command.NumSet, uid bool) []wire.Range
-	HasFlag func(m store.Message, flag string) bool
+	HasFlag func(flag string) func(m store.Message) bool
 	Recent  func(uid uint32) bool
 	Open    func(ctx context.Context, uid uint32) (*store.Content, error)
 	Index   TextIndex // nil if there is none
@@ -30,9 +30,11 @@ type Env struct {
 // Query is a key made ready to be asked of many messages. It belongs to one
 // goroutine.
 type Query struct {
-	env    Env
-	test   test
-	common bool
+	env     Env
+	test    test
+	common  bool
+	message message // that is being looked at
+	parser  mimetree.Summarizer
 }
 
 // cost orders tests: cheap ones decide first.
@@ -72,9 +74,9 @@ func (t *test) mayBe(m store.Message) bool { return t.without == nil || !t.witho
 // Match reports whether a message is meant. A message that is gone is not. Its
 // summary may be nil.
 func (q *Query) Match(ctx context.Context, m store.Message, s *mimetree.Summary) (bool, error) {
-	msg := &message{Message: m, ctx: ctx, env: &q.env, summary: s}
-	defer msg.close()
-	ok, err := q.test.ok(msg)
+	q.message = message{Message: m, ctx: ctx, env: &q.env, parser: &q.parser, summary: s}
+	defer q.message.close()
+	ok, err := q.test.ok(&q.message)
 	if errors.Is(err, store.ErrNoMessage) {
 		return false, nil
 	}
@@ -166,7 +168,7 @@ func (q *Query) metaTest(key command.Key) func(store.Message) bool {
 		uids := env.UIDs(key.Set, key.Op == command.UIDSet)
 		return func(m store.Message) bool { return wire.Contains(uids, m.UID) }
 	case command.Keyword:
-		return func(m store.Message) bool { return env.HasFlag(m, key.Flag) }
+		return env.HasFlag(key.Flag)
 	case command.Recent:
 		return func(m store.Message) bool { return env.Recent(m.UID) }
 	case command.Larger:

@@ -23,16 +23,16 @@ func TestContains(t *testing.T) {
 		{"broken \xff\xfe utf8 \xe4 end", "end", true},
 		{strings.Repeat("na", 40<<10) + "nb", "nanb", true},
 	} {
-		got, err := contains(strings.NewReader(test.text), test.needle)
+		got, err := (&finder{needle: test.needle}).text(strings.NewReader(test.text))
 		if err != nil || got != test.want {
 			t.Errorf("%.20q in %.20q: %v, %v", test.needle, test.text, got, err)
 		}
-		got, err = contains(iotest.OneByteReader(strings.NewReader(test.text)), test.needle)
+		got, err = (&finder{needle: test.needle}).text(iotest.OneByteReader(strings.NewReader(test.text)))
 		if len(test.text) < 1000 && (err != nil || got != test.want) {
 			t.Errorf("%.20q in %.20q, by octets: %v, %v", test.needle, test.text, got, err)
 		}
 	}
-	if _, err := contains(iotest.ErrReader(bytes.ErrTooLarge), "x"); err == nil {
+	if _, err := (&finder{needle: "x"}).text(iotest.ErrReader(bytes.ErrTooLarge)); err == nil {
 		t.Error("an error is lost")
 	}
 }
@@ -47,8 +47,8 @@ func TestFields(t *testing.T) {
 		"bad":     "none",
 	} {
 		values := []string{}
-		fields(header, name, func(v string) bool {
-			values = append(values, v)
+		fields(header, name, func(raw string) bool {
+			values = append(values, decodeHeader(raw))
 			return false
 		})
 		got := strings.Join(values, "|")

@@ -53,6 +53,7 @@ func (o *Sorter) Add(m store.Message, s *mimetree.Summary) {
 	}
 	for i, c := range o.criteria {
 		values[i] = valueOf(c.By, m, e)
+		values[i].text = strings.Clone(values[i].text) // a part of it would hold all of the summaries
 	}
 	o.rows = append(o.rows, sortRow{m.UID, values})
 	o.octets += sizeOf(values)
@@ -132,7 +133,7 @@ func subjectOf(e *mimetree.Envelope) (base string, reply bool) {
 	if e.Subject == nil {
 		return "", false
 	}
-	return baseSubject(decodeHeader([]byte(*e.Subject)))
+	return baseSubject(decodeHeader(*e.Subject))
 }
 
 // mailboxOf is the local part of the first address.
@@ -150,9 +151,9 @@ func displayOf(list []mimetree.Address) string {
 	}
 	switch a := list[0]; {
 	case a.Kind == mimetree.GroupStart:
-		return decodeHeader([]byte(a.Mailbox))
+		return decodeHeader(a.Mailbox)
 	case a.Name != "":
-		return decodeHeader([]byte(a.Name))
+		return decodeHeader(a.Name)
 	case a.Host != "":
 		return a.Mailbox + "@" + a.Host
 	default:

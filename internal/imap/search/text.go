@@ -3,10 +3,8 @@ package search
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"rtls/internal/imap/transfer"
 	"rtls/internal/mimetree"
@@ -53,14 +51,14 @@ type Sink interface {
 // compared with: a text that is in none of these is not found in the message. whole
 // is false if there is more than that.
 func Texts(ctx context.Context, c *store.Content, to Sink) (whole bool, err error) {
-	m := &message{ctx: ctx, content: c}
+	m := &message{ctx: ctx, content: c, parser: new(mimetree.Summarizer)}
 	header, err := m.readHeader()
 	if err != nil || len(header) >= maxHeader {
 		return false, err
 	}
-	s := sink{to}
+	s := &sink{Sink: to}
 	full := lines(header, func(line []byte) bool {
-		text := decodeHeader(line)
+		text := decodeHeader(string(line))
 		if !s.add(Header, text) {
 			return true
 		}
@@ -68,7 +66,7 @@ func Texts(ctx context.Context, c *store.Content, to Sink) (whole bool, err erro
 		if !ok {
 			return false
 		}
-		value := decodeHeader(raw)
+		value := decodeHeader(string(raw))
 		return !strings.HasSuffix(text, value) && !s.add(Header, value)
 	})
 	if full {
@@ -84,34 +82,51 @@ type looker interface {
 	text(r io.Reader) (bool, error)
 }
 
-// finder looks for itself.
-type finder string
+// finder is the looker that looks for a text in lower case, which is not empty.
+type finder struct {
+	needle string
+	folder
+	seen []byte // of the text, and the end of what was before
+}
 
-func (f finder) header(raw []byte) bool { return inHeader(raw, string(f)) }
+func (f *finder) header(raw []byte) bool { return inHeader(raw, f.needle) }
 
-func (f finder) text(r io.Reader) (bool, error) { return contains(r, string(f)) }
+func (f *finder) text(r io.Reader) (bool, error) {
+	needle := []byte(f.needle)
+	f.seen = f.seen[:0]
+	return f.each(r, func(piece []byte) bool {
+		if keep := len(needle) - 1; len(f.seen) > keep {
+			f.seen = f.seen[:copy(f.seen, f.seen[len(f.seen)-keep:])]
+		}
+		f.seen = append(f.seen, piece...)
+		return bytes.Contains(f.seen, needle)
+	})
+}
 
 // sink is the looker that hands all over.
-type sink struct{ Sink }
+type sink struct {
+	Sink
+	folder
+}
 
-func (s sink) add(at Place, text string) bool {
+func (s *sink) add(at Place, text string) bool {
 	s.Begin(at)
 	return s.Add([]byte(strings.ToLower(text)))
 }
 
-func (s sink) header(raw []byte) bool {
-	return lines(raw, func(line []byte) bool { return !s.add(Body, decodeHeader(line)) })
+func (s *sink) header(raw []byte) bool {
+	return lines(raw, func(line []byte) bool { return !s.add(Body, decodeHeader(string(line))) })
 }
 
-func (s sink) text(r io.Reader) (bool, error) {
+func (s *sink) text(r io.Reader) (bool, error) {
 	s.Begin(Body)
-	return folded(r, func(piece []byte) bool { return !s.Add(piece) })
+	return s.each(r, func(piece []byte) bool { return !s.Add(piece) })
 }
 
 // inHeader looks at every field of a header, its name included.
 func inHeader(header []byte, needle string) bool {
 	return lines(header, func(line []byte) bool {
-		return strings.Contains(strings.ToLower(decodeHeader(line)), needle)
+		return strings.Contains(strings.ToLower(decodeHeader(string(line))), needle)
 	})
 }
 
@@ -122,7 +137,7 @@ func (m *message) inBody(to looker) (bool, error) {
 	}
 	if m.tree == nil {
 		var err error
-		if m.tree, err = mimetree.Parse(m.section(mimetree.Span{Start: 0, End: m.content.Size()})); err != nil {
+		if m.tree, err = m.parser.Tree(m.section(mimetree.Span{Start: 0, End: m.content.Size()})); err != nil {
 			return false, err
 		}
 	}
@@ -151,54 +166,4 @@ func (m *message) inPart(p *mimetree.Part, to looker) (bool, error) {
 	decoded, _ := transfer.NewReader(p.Encoding, m.section(p.Body))
 	decoded, _ = decodeCharset(p.Param("charset"), decoded)
 	return to.text(decoded)
-}
-
-// contains looks for a lower-case text in what a reader holds, in any case, in
-// bounded memory.
-func contains(r io.Reader, needle string) (bool, error) {
-	var seen []byte
-	return folded(r, func(piece []byte) bool {
-		if keep := len(needle) - 1; len(seen) > keep {
-			seen = seen[:copy(seen, seen[len(seen)-keep:])]
-		}
-		seen = append(seen, piece...)
-		return bytes.Contains(seen, []byte(needle))
-	})
-}
-
-// folded calls f with all that a reader holds, in lower case and in pieces, until it
-// returns true.
-func folded(r io.Reader, f func(piece []byte) bool) (bool, error) {
-	raw := make([]byte, 0, 32<<10)
-	for {
-		n, err := r.Read(raw[len(raw):cap(raw)])
-		raw = raw[:len(raw)+n]
-		whole := len(raw)
-		if err == nil {
-			whole = wholeRunes(raw)
-		}
-		if f(bytes.ToLower(raw[:whole])) {
-			return true, nil
-		}
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return false, err
-		}
-		raw = raw[:copy(raw, raw[whole:])]
-	}
-}
-
-// wholeRunes is how much of b there is without a character that is cut off.
-func wholeRunes(b []byte) int {
-	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return i
-			}
-			break
-		}
-	}
-	return len(b)
 }

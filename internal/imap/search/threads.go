@@ -3,6 +3,7 @@ package search
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"rtls/internal/imap/command"
 	"rtls/internal/mimetree"
@@ -70,7 +71,7 @@ func (t *Threads) subject(text string) int32 {
 	n, ok := t.subjects[text]
 	if !ok {
 		n = int32(len(t.subjects))
-		t.subjects[text] = n
+		t.subjects[strings.Clone(text)] = n // a part of a summary would hold many
 	}
 	return n
 }

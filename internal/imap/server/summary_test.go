@@ -40,7 +40,7 @@ func (s *site) kept() (list []store.Summary) {
 	for at := range box.Snapshot().Len() {
 		uids = append(uids, box.Snapshot().At(at).UID)
 	}
-	err := box.Summaries(context.Background(), uids, func(kept store.Summary) error {
+	err := box.Summaries(context.Background(), uids, new([]byte), func(kept store.Summary) error {
 		list = append(list, kept)
 		return nil
 	})

@@ -16,12 +16,15 @@ import (
 // fetcher is one FETCH or UID FETCH.
 type fetcher struct {
 	s     *Session
-	items []command.Item
+	items []item
 	need  need
 	marks bool // messages become \Seen
 	since uint64
 	known *summaries // nil if none are needed
-	buf   []byte
+
+	buf    []byte // for what is sent of messages
+	m      message
+	values []value // of its items
 
 	gone       bool // a message that was named by sequence number is gone
 	failed     bool // a message could not be read
@@ -35,8 +38,27 @@ const (
 	needMeta    need = iota
 	needContent      // the file
 	needSummary      // what its header says
-	needTree         // and its parts
+	needEnvelope
+	needTree // and its parts
 )
+
+// wants is what summaries have to hold.
+func (n need) wants() mimetree.Want {
+	switch n {
+	case needTree:
+		return mimetree.WantTree
+	case needEnvelope:
+		return mimetree.WantEnvelope
+	}
+	return 0
+}
+
+// item is what is asked for of each message.
+type item struct {
+	command.Item
+	name   string
+	common mimetree.FieldSet // the fields of a section that summaries answer; else none
+}
 
 func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 	if c.Vanished && !s.enabled.qResync {
@@ -60,7 +82,7 @@ func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 	}
 	f.gone = t.gone
 	if f.need >= needSummary {
-		f.known = s.summaries(f.need == needTree)
+		f.known = s.summaries(f.need.wants())
 		defer f.known.flush(ctx)
 	}
 	err = f.all(ctx, t)
@@ -78,25 +100,36 @@ func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 }
 
 func (s *Session) newFetcher(c command.Fetch) *fetcher {
-	f := &fetcher{s: s, items: slices.Clone(c.Items), since: c.ChangedSince}
+	f := &fetcher{s: s, since: c.ChangedSince}
+	for _, i := range c.Items {
+		f.add(i)
+	}
 	if c.UID && !s.enabled.uidOnly && !f.asks(command.UID) {
-		f.items = slices.Insert(f.items, 0, command.Item{Kind: command.UID})
+		f.add(command.Item{Kind: command.UID})
+		last := len(f.items) - 1
+		f.items = slices.Insert(f.items[:last], 0, f.items[last])
 	}
 	if c.Changed && !f.asks(command.ModSeq) {
-		f.items = append(f.items, command.Item{Kind: command.ModSeq})
-	}
-	for _, item := range f.items {
-		f.need = max(f.need, needs(item))
-		f.marks = f.marks || item.SetsSeen() && !s.sel.readOnly
+		f.add(command.Item{Kind: command.ModSeq})
 	}
 	return f
 }
 
-func (f *fetcher) asks(kind command.ItemKind) bool {
-	return slices.ContainsFunc(f.items, func(i command.Item) bool { return i.Kind == kind })
+func (f *fetcher) add(i command.Item) {
+	item := item{Item: i, name: i.Name()}
+	if i.Kind == command.BodySection && asksForCommon(i.Section) {
+		item.common = mimetree.CommonFields(i.Section.Fields...)
+	}
+	f.items = append(f.items, item)
+	f.need = max(f.need, needs(item))
+	f.marks = f.marks || i.SetsSeen() && !f.s.sel.readOnly
 }
 
-func needs(item command.Item) need {
+func (f *fetcher) asks(kind command.ItemKind) bool {
+	return slices.ContainsFunc(f.items, func(i item) bool { return i.Kind == kind })
+}
+
+func needs(item item) need {
 	switch item.Kind {
 	case command.Body, command.BodyStructure:
 		return needTree
@@ -104,7 +137,7 @@ func needs(item command.Item) need {
 		if len(item.Section.Part) > 0 {
 			return needTree
 		}
-		if asksForCommon(item.Section) {
+		if item.common != 0 {
 			return needSummary
 		}
 		return needContent
@@ -112,7 +145,9 @@ func needs(item command.Item) need {
 		if !item.Lazy {
 			return needTree
 		}
-	case command.Envelope, command.ThreadID:
+	case command.Envelope:
+		return needEnvelope
+	case command.ThreadID:
 		return needSummary
 	case command.RFC822, command.RFC822Header, command.RFC822Text:
 		return needContent
@@ -203,7 +238,8 @@ func (f *fetcher) batch(ctx context.Context, batch []int) error {
 		if changed[i] {
 			s.announceKeywords(messages[i].Keywords)
 		}
-		m := &message{Message: messages[i], ctx: ctx, box: s.sel.box, header: -1}
+		m := &f.m
+		*m = message{Message: messages[i], ctx: ctx, box: s.sel.box, header: -1}
 		if known != nil {
 			m.sum = known[i]
 		}
@@ -261,11 +297,11 @@ func (f *fetcher) one(ctx context.Context, seq uint32, m *message, changed bool)
 	if err := f.s.w.Err(); err != nil {
 		return fatal{err}
 	}
-	values := make([]value, 0, len(f.items))
+	values := f.values[:0]
 	if f.need > needMeta {
 		err := m.sum.err
 		if err == nil {
-			values, err = f.values(m, values)
+			values, err = f.valuesOf(m)
 		}
 		if errors.Is(err, store.ErrNoMessage) {
 			f.gone = true
@@ -312,7 +348,8 @@ func section(content *store.Content, span mimetree.Span) *io.SectionReader {
 
 // values prepares the items whose value comes from the file; those of the others
 // are empty.
-func (f *fetcher) values(m *message, values []value) ([]value, error) {
+func (f *fetcher) valuesOf(m *message) ([]value, error) {
+	values := f.values[:0]
 	for _, item := range f.items {
 		v, err := f.value(m, item)
 		if err != nil {
@@ -321,6 +358,7 @@ func (f *fetcher) values(m *message, values []value) ([]value, error) {
 		f.unknownCTE = f.unknownCTE || v.unknownCTE
 		values = append(values, v)
 	}
+	f.values = values
 	return values, nil
 }
 
@@ -353,7 +391,7 @@ func (f *fetcher) write(seq uint32, m *message, values []value, changed bool) er
 	return nil
 }
 
-func (f *fetcher) writeItem(m *message, item command.Item, v value) error {
+func (f *fetcher) writeItem(m *message, item item, v value) error {
 	s := f.s
 	switch item.Kind {
 	case command.Flags:
@@ -394,14 +432,14 @@ func (f *fetcher) writeItem(m *message, item command.Item, v value) error {
 		}
 	case command.BinarySize:
 		if !v.unknownCTE {
-			s.item(item.Name())
+			s.item(item.name)
 			s.w.Num(uint64(v.size))
 		}
 	default:
 		if v.unknownCTE {
 			return nil
 		}
-		s.item(item.Name())
+		s.item(item.name)
 		return f.writeValue(m, v)
 	}
 	return nil

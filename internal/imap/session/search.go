@@ -109,7 +109,7 @@ func (s *Session) saving(c command.Search, h *hits, run func() error) error {
 }
 
 // find calls hit for the messages that a search means, in their order. With summed
-// it hands over their summaries; one that cannot be had is nil.
+// it hands over their summaries with envelopes; one that cannot be had is nil.
 func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit func(at int, m store.Message, sum *mimetree.Summary)) error {
 	if c.Charset != "" && c.Charset != "UTF-8" && c.Charset != "US-ASCII" {
 		return refuse("BADCHARSET (US-ASCII UTF-8)", "charset is not supported")
@@ -122,7 +122,11 @@ func (s *Session) find(ctx context.Context, c command.Search, summed bool, hit f
 	among := s.candidates(c.Key)
 	return s.long(among.count(), func(done *atomic.Int64) error {
 		if summed || q.LooksAtHeader() {
-			return s.findBySummary(ctx, q, among, done, hit)
+			var wants mimetree.Want
+			if summed {
+				wants = mimetree.WantEnvelope
+			}
+			return s.findBySummary(ctx, q, among, wants, done, hit)
 		}
 		return among.each(func(at int) error {
 			if err := ctx.Err(); err != nil {
@@ -159,9 +163,9 @@ func (s *Session) compile(key command.Key, uids func(set command.NumSet, uid boo
 }
 
 // findBySummary is find where summaries spare a look at messages, or are wanted.
-func (s *Session) findBySummary(ctx context.Context, q *search.Query, among targets, done *atomic.Int64, hit func(at int, m store.Message, sum *mimetree.Summary)) error {
+func (s *Session) findBySummary(ctx context.Context, q *search.Query, among targets, wants mimetree.Want, done *atomic.Int64, hit func(at int, m store.Message, sum *mimetree.Summary)) error {
 	v := &s.sel.view
-	known := s.summaries(false)
+	known := s.summaries(wants)
 	defer known.flush(ctx)
 	var batch []int
 	err := among.each(func(at int) error {
@@ -206,15 +210,23 @@ func (s *Session) findAmong(ctx context.Context, q *search.Query, batch []int, k
 }
 
 // candidates are the messages that can match: sets that all of them have to be in
-// spare the look at the others.
+// spare the look at the others, and so does that none of them is seen.
 func (s *Session) candidates(key command.Key) targets {
 	within := []wire.Range{{Lo: 1, Hi: ^uint32(0)}}
+	unseen := false
 	for _, k := range key.Keys {
-		if k.Op == command.SeqSet || k.Op == command.UIDSet {
+		switch {
+		case k.Op == command.SeqSet, k.Op == command.UIDSet:
 			within = wire.Intersect(within, s.uidRanges(k.Set, k.Op == command.UIDSet))
+		case k.Op == command.Not && k.Keys[0].Op == command.Keyword:
+			unseen = unseen || flagBit(k.Keys[0].Flag) == store.Seen
 		}
 	}
-	return s.sel.view.byUID(within)
+	t := s.sel.view.byUID(within)
+	if unseen && key.Op == command.And {
+		t = t.unseen(s.sel.view.snap)
+	}
+	return t
 }
 
 // uidRanges turns a set into ranges of UIDs. Sequence numbers that are next to
@@ -241,15 +253,17 @@ func (s *Session) uidRanges(set command.NumSet, uid bool) []wire.Range {
 	return out
 }
 
-// hasFlag reports whether a message has a flag or keyword, the tag's included.
-func hasFlag(m store.Message, flag string) bool {
+// hasFlag makes the test for a flag or keyword, the tag's included.
+func hasFlag(flag string) func(m store.Message) bool {
 	switch bit := flagBit(flag); {
 	case bit != 0:
-		return m.Flags&bit != 0
+		return func(m store.Message) bool { return m.Flags&bit != 0 }
 	case isTagKeyword(flag):
-		return strings.EqualFold(tagKeyword(m.Tag), flag)
+		return func(m store.Message) bool { return strings.EqualFold(tagKeyword(m.Tag), flag) }
 	}
-	return slices.ContainsFunc(m.Keywords, func(k string) bool { return strings.EqualFold(k, flag) })
+	return func(m store.Message) bool {
+		return slices.ContainsFunc(m.Keywords, func(k string) bool { return strings.EqualFold(k, flag) })
+	}
 }
 
 // save keeps the result for "$". With MIN and MAX alone, only these are kept, and with

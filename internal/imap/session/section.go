@@ -34,7 +34,7 @@ type value struct {
 
 // value finds the value of an item that comes from the file. It fails only if the
 // file cannot be read.
-func (f *fetcher) value(m *message, item command.Item) (value, error) {
+func (f *fetcher) value(m *message, item item) (value, error) {
 	section := item.Section
 	switch item.Kind {
 	case command.RFC822:
@@ -46,10 +46,13 @@ func (f *fetcher) value(m *message, item command.Item) (value, error) {
 	case command.Binary, command.BinarySize:
 		return m.binary(item.Section)
 	case command.Preview:
-		return m.preview(item)
+		return m.preview(item.Item)
 	case command.BodySection:
 	default:
 		return value{}, nil
+	}
+	if item.common != 0 && m.sum.Summary != nil && m.sum.HasFields() {
+		return whole(value{tail: kept(m.sum.Summary, item.common)}, section), nil
 	}
 	return m.body(section)
 }
@@ -60,12 +63,17 @@ func (m *message) body(section *command.Section) (value, error) {
 	if err != nil {
 		return v, err
 	}
+	return whole(v, section), nil
+}
+
+// whole works out how long a value is, and cuts it.
+func whole(v value, section *command.Section) value {
 	for _, r := range v.ranges {
 		v.size += r.Size()
 	}
 	v.size += int64(len(v.tail))
 	v.cut(section)
-	return v, nil
+	return v
 }
 
 // preview is the message's first words (RFC 8970). They are kept nowhere, so that
@@ -94,9 +102,6 @@ func octets(span mimetree.Span) value { return value{ranges: []mimetree.Span{spa
 
 // section finds a section of BODY[...].
 func (m *message) section(s *command.Section) (value, error) {
-	if m.sum.Summary != nil && m.sum.HasFields() && asksForCommon(s) {
-		return value{tail: kept(m.sum.Summary, s.Fields)}, nil
-	}
 	if err := m.open(); err != nil {
 		return value{}, err
 	}
@@ -224,10 +229,11 @@ func asksForCommon(s *command.Section) bool {
 }
 
 // kept finds what fields finds, in the fields that a summary keeps.
-func kept(s *mimetree.Summary, names []string) string {
+func kept(s *mimetree.Summary, set mimetree.FieldSet) string {
 	var b strings.Builder
+	b.Grow(len(s.Fields) + len("\r\n\r\n"))
 	last := ""
-	for lines := range s.Lines(mimetree.CommonFields(names...)) {
+	for lines := range s.Lines(set) {
 		b.WriteString(lines)
 		last = lines
 	}
@@ -301,6 +307,10 @@ func (f *fetcher) writeValue(m *message, v value) error {
 		w.Raw("~")
 	}
 	w.Literal(v.size)
+	if len(v.ranges) == 0 && !v.decoded {
+		w.Raw(v.tail[v.skip : v.skip+v.size])
+		return nil
+	}
 	if f.buf == nil {
 		f.buf = make([]byte, 32<<10)
 	}

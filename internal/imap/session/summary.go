@@ -17,18 +17,24 @@ import (
 type summaries struct {
 	box  *store.Mailbox
 	log  *slog.Logger
-	tree bool // they have to have the tree
+	want mimetree.Want
 
 	writing *sync.WaitGroup // one that writes, for whom unselect waits
 
+	reader mimetree.SummaryReader
+	buf    []byte // of what was read last
 	makers [2]mimetree.Summarizer
 	fresh  []store.Summary // to be handed to the store
-	octets int             // of fresh
+	octets []byte          // of fresh
+
+	flushed bool // there was so much that there will be more
 }
 
-func (s *Session) summaries(tree bool) *summaries {
-	return &summaries{box: s.sel.box, log: s.log, tree: tree, writing: &s.sel.writing}
+func (s *Session) summaries(want mimetree.Want) *summaries {
+	return &summaries{box: s.sel.box, log: s.log, want: want, writing: &s.sel.writing}
 }
+
+func (z *summaries) tree() bool { return z.want&mimetree.WantTree != 0 }
 
 // outcome is a message's summary, or why there is none.
 type outcome struct {
@@ -40,16 +46,19 @@ type outcome struct {
 
 const (
 	// summaryBatch is how many messages' summaries are in memory at once.
-	summaryBatch = 512
+	summaryBatch = 128
 	// wholeSize is how large a message may be that is read whole when only its
 	// header was wanted: it comes with the same system call.
-	wholeSize = 32 << 10
+	wholeSize = 4 << 10
+	// headRead is how much is read at once where only the header is wanted.
+	headRead = 8 << 10
 	// What is worked out is written this many messages or octets at a time.
 	freshMessages = 1000
 	freshOctets   = 1 << 20
 )
 
-// of returns the summaries of messages, in their order, which is that of UIDs.
+// of returns the summaries of messages, in their order, which is that of UIDs. They,
+// and whatever is part of them, must not be used when it is called again.
 func (z *summaries) of(ctx context.Context, messages []store.Message) []outcome {
 	found := make([]outcome, len(messages))
 	z.read(ctx, messages, found)
@@ -72,13 +81,14 @@ func (z *summaries) read(ctx context.Context, messages []store.Message, found []
 	for i := range messages {
 		uids[i] = messages[i].UID
 	}
+	z.reader.Reset()
 	at := 0
-	err := z.box.Summaries(ctx, uids, func(kept store.Summary) error {
+	err := z.box.Summaries(ctx, uids, &z.buf, func(kept store.Summary) error {
 		for messages[at].UID < kept.UID {
 			at++
 		}
-		s, err := mimetree.ParseSummary(kept.Octets, z.tree)
-		if err == nil && s.Size == messages[at].Size && (s.Root != nil || !z.tree) {
+		s, err := z.reader.Read(kept.Octets, z.want)
+		if err == nil && s.Size == messages[at].Size && (s.Root != nil || !z.tree()) {
 			found[at].Summary, found[at].stamp = s, kept.Stamp
 		}
 		return nil
@@ -112,7 +122,7 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 			z.keep(messages[i].UID, found[i])
 		}
 	}
-	if len(z.fresh) >= freshMessages || z.octets >= freshOctets {
+	if len(z.fresh) >= freshMessages || len(z.octets) >= freshOctets {
 		z.flush(ctx)
 	}
 }
@@ -126,19 +136,32 @@ func (z *summaries) make(ctx context.Context, maker *mimetree.Summarizer, m stor
 	}
 	defer f.Close()
 	found.stamp = f.Stamp()
-	whole := z.tree || f.Size() <= wholeSize
-	found.Summary, found.err = maker.Summarize(io.NewSectionReader(f, 0, f.Size()), m.Size, whole)
+	whole := z.tree() || f.Size() <= wholeSize
+	var r io.Reader = io.NewSectionReader(f, 0, f.Size())
+	if !whole {
+		r = shortReader{r}
+	}
+	found.Summary, found.err = maker.Summarize(r, m.Size, whole)
 	found.loose = found.err != nil || found.Size != m.Size || !f.Unchanged()
 	return found
 }
 
+// shortReader reads a little at once.
+type shortReader struct{ r io.Reader }
+
+func (s shortReader) Read(p []byte) (int, error) { return s.r.Read(p[:min(len(p), headRead)]) }
+
 func (z *summaries) keep(uid uint32, s outcome) {
-	octets, err := s.AppendBinary(nil)
+	if z.octets == nil && z.flushed {
+		z.octets = make([]byte, 0, freshOctets*5/4)
+	}
+	before := len(z.octets)
+	all, err := s.AppendBinary(z.octets)
 	if err != nil {
 		return // too large
 	}
-	z.fresh = append(z.fresh, store.Summary{UID: uid, Stamp: s.stamp, Octets: octets})
-	z.octets += len(octets)
+	z.octets = all
+	z.fresh = append(z.fresh, store.Summary{UID: uid, Stamp: s.stamp, Octets: all[before:len(all):len(all)]})
 }
 
 // flush hands the store what was worked out. The client need not wait for that, and
@@ -148,7 +171,7 @@ func (z *summaries) flush(ctx context.Context) {
 		return
 	}
 	list := z.fresh
-	z.fresh, z.octets = nil, 0
+	z.fresh, z.octets, z.flushed = nil, nil, true
 	z.writing.Wait()
 	z.writing.Go(func() {
 		if err := z.box.PutSummaries(ctx, list); err != nil && ctx.Err() == nil {

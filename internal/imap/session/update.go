@@ -181,7 +181,11 @@ func (s *Session) updateResult(ctx context.Context, u *update, altered []int, fi
 func (s *Session) matching(ctx context.Context, q *search.Query, ats []int, summed bool, answer func(at int, matches bool, sum *mimetree.Summary)) error {
 	var known *summaries
 	if summed || q.LooksAtHeader() {
-		known = s.summaries(false)
+		var wants mimetree.Want
+		if summed {
+			wants = mimetree.WantEnvelope
+		}
+		known = s.summaries(wants)
 		defer known.flush(ctx)
 	}
 	snap := s.sel.view.snap
@@ -222,7 +226,7 @@ func (s *Session) fetchNews(ctx context.Context, items []command.Item, t targets
 		s.enableCondStore()
 	}
 	if f.need >= needSummary {
-		f.known = s.summaries(f.need == needTree)
+		f.known = s.summaries(f.need.wants())
 		defer f.known.flush(ctx)
 	}
 	if err := f.all(ctx, t); err != nil && s.w.Err() == nil {

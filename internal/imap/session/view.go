@@ -108,6 +108,17 @@ func (t *targets) add(from, to int) {
 	}
 }
 
+// unseen leaves out most of the messages that have been seen.
+func (t targets) unseen(snap *store.Snapshot) (left targets) {
+	left.gone = t.gone
+	for _, s := range t.spans {
+		for from, to := range snap.Unseen() {
+			left.add(max(from, s.from), min(to, s.to))
+		}
+	}
+	return left
+}
+
 // byUID finds messages by ranges of UIDs. UIDs that are not there are passed
 // over.
 func (v *view) byUID(ranges []wire.Range) (t targets) {

@@ -22,7 +22,14 @@ func NewReader(encoding string, r io.Reader) (decoded io.Reader, known bool) {
 	return r, false
 }
 
-func buffered(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 8<<10) }
+// buffered takes no more memory than there is to read, where that is known.
+func buffered(r io.Reader) *bufio.Reader {
+	size := int64(8 << 10)
+	if s, ok := r.(*io.SectionReader); ok {
+		size = min(size, s.Size()+1)
+	}
+	return bufio.NewReaderSize(r, int(size))
+}
 
 // base64Reader passes over whatever is not of the alphabet, which RFC 2045 asks
 // for, and goes on behind padding, where some mailers have joined two texts.

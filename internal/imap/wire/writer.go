@@ -142,19 +142,28 @@ func (w *Writer) Text(s string) string {
 
 // String adds a string, quoted if it may be, else as a literal.
 func (w *Writer) String(s string) {
-	if w.quotable(s) {
-		w.quote(s)
-		return
-	}
-	w.Literal(int64(len(s)))
-	start := len(w.buf)
-	w.buf = append(w.buf, s...)
-	for i := start; i < len(w.buf); i++ {
-		if w.buf[i] == 0 {
-			w.buf[i] = 0x80 // a literal may hold anything but NUL (RFC 9051, CHAR8)
+	var has kinds
+	if len(s) > maxQuoted {
+		has = needsLiteral
+	} else {
+		for i := range len(s) {
+			has |= kindOf[s[i]]
 		}
 	}
-	w.room()
+	if has&isEightBit != 0 && (!w.utf8 || !utf8.ValidString(s)) {
+		has |= needsLiteral
+	}
+	switch {
+	case has&needsLiteral != 0:
+		w.literal(s)
+	case has&needsEscape != 0:
+		w.quote(s)
+	default:
+		w.buf = append(w.buf, '"')
+		w.buf = append(w.buf, s...)
+		w.buf = append(w.buf, '"')
+		w.room()
+	}
 }
 
 // String8 adds a string that may hold NUL, then as a literal8 (RFC 3516 section 4.5).
@@ -168,20 +177,34 @@ func (w *Writer) String8(s string) {
 	w.Raw(s)
 }
 
-func (w *Writer) quotable(s string) bool {
-	if len(s) > maxQuoted {
-		return false
+// kinds are kinds of octets, as far as quoted strings are concerned.
+type kinds uint8
+
+const (
+	needsLiteral kinds = 1 << iota
+	needsEscape
+	isEightBit
+)
+
+var kindOf = func() (table [256]kinds) {
+	for c := 0x80; c < len(table); c++ {
+		table[c] = isEightBit
 	}
-	eight := false
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == 0 || c == '\r' || c == '\n':
-			return false
-		case c >= 0x80:
-			eight = true
+	table[0], table['\r'], table['\n'] = needsLiteral, needsLiteral, needsLiteral
+	table['"'], table['\\'] = needsEscape, needsEscape
+	return table
+}()
+
+func (w *Writer) literal(s string) {
+	w.Literal(int64(len(s)))
+	start := len(w.buf)
+	w.buf = append(w.buf, s...)
+	for i := start; i < len(w.buf); i++ {
+		if w.buf[i] == 0 {
+			w.buf[i] = 0x80 // a literal may hold anything but NUL (RFC 9051, CHAR8)
 		}
 	}
-	return !eight || w.utf8 && utf8.ValidString(s)
+	w.room()
 }
 
 func (w *Writer) quote(s string) {
