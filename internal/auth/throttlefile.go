@@ -24,8 +24,8 @@ import (
 //	trust 192.0.2.1 alice TAB until TAB wrong
 //	lift address 192.0.2.1
 //
-// It is replaced as a whole, under the directory's lock, a few seconds after a change
-// and at once for a ban. What a crash takes is those seconds. An administrator's command
+// It is replaced as a whole, under the directory's lock, a few seconds after a change,
+// and for a ban at once or in the same second. What a crash takes is those seconds. An administrator's command
 // puts lift lines in; the server finds a file that is not its own last one, does what
 // they say, and its next file has none.
 //
@@ -35,6 +35,7 @@ type throttleFile struct {
 	logger *slog.Logger
 
 	stamp  stamp     // of what was written or read last
+	saved  time.Time // when it was last written
 	looked time.Time // when the stamp was last compared
 	timer  *time.Timer
 	urgent bool
@@ -44,6 +45,7 @@ type throttleFile struct {
 const (
 	throttleVersion = "rtls-throttle 1"
 	saveDelay       = 5 * time.Second
+	urgentDelay     = time.Second // between bans: many at once are not to be many files
 	lookEvery       = time.Second
 	maxSaved        = 10_000 // of the worst records; and as many trusts
 )
@@ -65,10 +67,9 @@ func (t *Throttle) Close() error {
 		return nil
 	}
 	t.file.closed = true
-	if t.file.timer == nil {
+	if t.file.timer == nil { // nothing waits to be written
 		return nil
 	}
-	t.file.timer.Stop()
 	return t.saveLocked(time.Now())
 }
 
@@ -78,16 +79,19 @@ func (t *Throttle) changedLocked(now time.Time) {
 	if f.path == "" || f.closed {
 		return
 	}
+	delay := saveDelay
 	if f.urgent {
 		f.urgent = false
-		if f.timer != nil {
-			f.timer.Stop()
+		if delay = urgentDelay - now.Sub(f.saved); delay <= 0 {
+			t.tryLocked(now)
+			return
 		}
-		t.tryLocked(now)
-		return
+		if f.timer != nil {
+			f.timer.Reset(delay)
+		}
 	}
 	if f.timer == nil {
-		f.timer = time.AfterFunc(saveDelay, func() { // does nothing once Close has come
+		f.timer = time.AfterFunc(delay, func() { // does nothing once Close has come
 			t.mu.Lock()
 			defer t.mu.Unlock()
 			if !f.closed && f.timer != nil {
@@ -99,7 +103,6 @@ func (t *Throttle) changedLocked(now time.Time) {
 
 // tryLocked must be called with mu held.
 func (t *Throttle) tryLocked(now time.Time) {
-	t.file.timer = nil
 	if err := t.saveLocked(now); err != nil {
 		t.file.logger.Error("failed logins are not kept on disk", "err", err)
 	}
@@ -107,7 +110,11 @@ func (t *Throttle) tryLocked(now time.Time) {
 
 // saveLocked must be called with mu held.
 func (t *Throttle) saveLocked(now time.Time) error {
-	t.file.timer = nil
+	if t.file.timer != nil {
+		t.file.timer.Stop()
+		t.file.timer = nil
+	}
+	t.file.saved = now
 	return locked(t.file.path, func() error {
 		if info, err := os.Stat(t.file.path); err == nil && stampOf(info) != t.file.stamp {
 			if err := t.readLocked(); err != nil {

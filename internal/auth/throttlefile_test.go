@@ -29,7 +29,17 @@ func keep(t *testing.T, s *State) *Throttle {
 	if err := s.Keep(th); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { th.Close() }) // what it has to write is of no more interest
 	return th
+}
+
+func flush(t *testing.T, th *Throttle) {
+	t.Helper()
+	th.mu.Lock()
+	defer th.mu.Unlock()
+	if err := th.saveLocked(time.Now()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func banned(t *testing.T, th *Throttle, peer netip.Addr) bool {
@@ -143,6 +153,7 @@ func TestLift(t *testing.T) {
 	failAll(th, here)
 	failAll(th, there)
 	failAll(th, v6)
+	flush(t, th)
 	for _, who := range []string{"192.0.2.1", "2001:db8::/64", "victim"} {
 		if err := s.Lift(who); err != nil {
 			t.Fatal(err)
@@ -155,11 +166,9 @@ func TestLift(t *testing.T) {
 		t.Errorf("%+v", starts.records)
 	}
 	th.Fail(there, "bob") // which is written without taking the lifts away
-	th.mu.Lock()
-	err := th.saveLocked(time.Now())
-	th.mu.Unlock()
-	if err != nil || banned(t, th, here) || banned(t, th, v6) || !banned(t, th, there) {
-		t.Errorf("%v: %+v", err, th.records)
+	flush(t, th)
+	if banned(t, th, here) || banned(t, th, v6) || !banned(t, th, there) {
+		t.Errorf("%+v", th.records)
 	}
 	if text, _ := os.ReadFile(s.path("throttle")); strings.Contains(string(text), "lift") {
 		t.Errorf("the lifts are left:\n%s", text)
@@ -168,6 +177,7 @@ func TestLift(t *testing.T) {
 	if !banned(t, th, here) {
 		t.Error("a lift holds for ever")
 	}
+	flush(t, th)
 	if err := s.Lift("192.0.2.1"); err != nil {
 		t.Fatal(err)
 	}
@@ -198,4 +208,35 @@ func TestDamagedThrottleFile(t *testing.T) {
 	if th := keep(t, s); !banned(t, th, here) {
 		t.Error("what is not damaged is lost")
 	}
+}
+
+// Many bans at once are few files, and none is forgotten.
+func TestBansAreWrittenTogether(t *testing.T) {
+	s := testState(t)
+	synctest.Test(t, func(t *testing.T) {
+		th := keep(t, s)
+		written := 0
+		for i := range 20 {
+			failAll(th, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
+			if bans, err := s.Bans(time.Now()); err != nil || bans[0].Banned == nil {
+				t.Fatalf("%v, %v", bans, err)
+			}
+			th.mu.Lock()
+			if th.file.timer == nil {
+				written++
+			}
+			th.mu.Unlock()
+		}
+		if written != 1 {
+			t.Errorf("written %d times", written)
+		}
+		time.Sleep(urgentDelay)
+		synctest.Wait()
+		again := keep(t, s)
+		for i := range 20 {
+			if !banned(t, again, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})) {
+				t.Errorf("ban %d is lost", i)
+			}
+		}
+	})
 }
