@@ -17,6 +17,7 @@ import (
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/imap/server"
+	"rtls/internal/systemd"
 	"rtls/internal/tlsconf"
 	"rtls/store"
 )
@@ -73,6 +74,7 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	for _, l := range s.StartTLS {
 		logger.Info("IMAP with STARTTLS on " + l.Addr().String())
 	}
+	defer systemd.Env{PID: os.Getpid(), Getenv: env.Getenv}.Report(ctx, logger, nil)()
 	return s.Serve(ctx, listeners...)
 }
 

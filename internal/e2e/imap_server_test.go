@@ -32,7 +32,8 @@ const imapTimeout = time.Minute
 type imapd struct {
 	dir       string // configuration, passwd and mail are in it
 	cert, key string
-	addr      string // 127.0.0.1:port
+	env       []string // beside HOME
+	addr      string   // 127.0.0.1:port
 	log       *imapLog
 	cmd       *exec.Cmd
 	ended     chan struct{} // closed when the process has ended
@@ -100,7 +101,7 @@ func (d *imapd) start(t *testing.T) {
 	t.Helper()
 	d.log = &imapLog{changed: make(chan struct{})}
 	d.cmd = exec.Command(bin("rtls-imapd"), "--config", d.path("rtls.toml"))
-	d.cmd.Env = []string{"HOME=" + d.dir}
+	d.cmd.Env = append([]string{"HOME=" + d.dir}, d.env...)
 	d.cmd.Stderr = d.log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

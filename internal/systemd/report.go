@@ -8,7 +8,7 @@ import (
 
 // Report tells systemd that a service is ready, that it lives, for as long as check
 // returns nil, and, when ctx has ended, that it is about to stop. The function that it
-// returns ends that.
+// returns ends that. Without check nothing is said of living.
 func (e Env) Report(ctx context.Context, logger *slog.Logger, check func(context.Context) error) (end func()) {
 	notify := func(state string) {
 		if err := e.Notify(state); err != nil {
@@ -24,6 +24,9 @@ func (e Env) Report(ctx context.Context, logger *slog.Logger, check func(context
 	alive, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		if check == nil {
+			return
+		}
 		if err := e.Watchdog(alive, check); err != nil {
 			logger.Error("no answer from ourselves", "err", err)
 		}
