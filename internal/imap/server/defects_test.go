@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -167,4 +168,89 @@ func TestDefect30StalledReader(t *testing.T) {
 	c.send("a FETCH 1 BODY[]\r\n")
 	s.waitLog("i/o timeout")
 	s.waitLog("msg=disconnect")
+}
+
+// Defect 22: nothing is smaller than nothing.
+func TestDefect22SmallerThanNothing(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(2)
+	s.login("INBOX").script(`
+		C: a SEARCH SMALLER 0
+		S: * SEARCH
+		S: a OK SEARCH completed
+		C: b SEARCH NOT SMALLER 0
+		S: * SEARCH 1 2
+		S: b OK SEARCH completed
+	`)
+}
+
+// Defect 24: INBOX is INBOX in any case, wherever a name can stand.
+func TestDefect24InboxInAnyCase(t *testing.T) {
+	s := newSite(t)
+	c := s.login("")
+	c.script(`
+		C: a LIST "" inbox
+		S: * LIST (\HasNoChildren) "/" INBOX
+		S: a OK LIST completed
+		C: b LIST "" InB%
+		S: * LIST (\HasNoChildren) "/" INBOX
+		S: b OK LIST completed
+		C: c APPEND inBOX {1+}
+		C: x
+		S: c OK [APPENDUID <*> 1] APPEND completed
+		C: d STATUS inbox (MESSAGES)
+		S: * STATUS INBOX (MESSAGES 1)
+		S: d OK STATUS completed
+	`)
+	c.do("SELECT InBox")
+}
+
+// Defect 26: many changes while a client says nothing are one piece of news.
+func TestDefect26ManyChangesAtOnce(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(1)
+	c := s.login("INBOX")
+	for i := range 300 {
+		s.deliver("INBOX", message(i+2), store.Meta{})
+	}
+	other := s.login("INBOX")
+	for range 50 {
+		other.do(`STORE 1:* +FLAGS.SILENT (\Flagged)`)
+		other.do(`STORE 1:* -FLAGS.SILENT (\Flagged)`)
+	}
+	other.do(`STORE 2:300 +FLAGS.SILENT (\Deleted)`)
+	other.do("EXPUNGE")
+	lines := c.do("NOOP")
+	if len(lines) > 5 || lines[0] != "* 2 EXISTS" {
+		t.Errorf("%d lines of news: %.200q", len(lines), lines)
+	}
+}
+
+// The list of defects is complete, and each of its tests is there.
+func TestDefectsAreListed(t *testing.T) {
+	list, err := os.ReadFile("../../../docs/decisions/0001-own-imap-layer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source []byte
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, text...)
+	}
+	rows := regexp.MustCompile("(?m)^\\| (\\d+) \\| .* \\| `(\\w+)` \\|$").FindAllSubmatch(list, -1)
+	for i, row := range rows {
+		if string(row[1]) != fmt.Sprint(i+1) || !bytes.Contains(source, []byte("func "+string(row[2])+"(t *testing.T)")) {
+			t.Errorf("row %d: %s, %s", i+1, row[1], row[2])
+		}
+	}
+	if len(rows) != 31 {
+		t.Errorf("%d defects are listed, want 31", len(rows))
+	}
 }

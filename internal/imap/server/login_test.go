@@ -274,6 +274,9 @@ func TestDefect31Unauthenticate(t *testing.T) {
 		C: c SELECT INBOX (QRESYNC (1 1))
 		S: c BAD QRESYNC was not enabled
 	`)
+	if strings.Contains(s.log.String(), "secret") {
+		t.Errorf("the password is in the log:\n%s", s.log)
+	}
 }
 
 // Defect 29: shutdown waits for a running command, for a while.
