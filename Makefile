@@ -56,17 +56,25 @@ PEERS_UNPACKED = exim4-daemon-light opensmtpd cron logwatch sudo
 # A server with REQUIRETLS by others. It needs Node.js; its tests are skipped without.
 PEERS_NPM = smtp-server@3.21.6
 
+# IMAP clients for it.
+PEERS_NPM_IMAP = imapflow@2.10.2 imap@0.8.19
+
 setup:
 	@./internal/e2e/setup.sh $(PEERS) --unpack $(PEERS_UNPACKED)
 	@if command -v npm >/dev/null && [ ! -e .peers/smtp-server/node_modules ]; then \
 		mkdir -p .peers/smtp-server && \
 		npm install --silent --no-audit --no-fund --ignore-scripts --prefix .peers/smtp-server $(PEERS_NPM) >/dev/null; \
 	fi
+	@if command -v npm >/dev/null && [ ! -e .peers/imap-clients/node_modules ]; then \
+		mkdir -p .peers/imap-clients && \
+		npm install --silent --no-audit --no-fund --ignore-scripts --prefix .peers/imap-clients $(PEERS_NPM_IMAP) >/dev/null; \
+	fi
 
 # Longer than a test that everybody runs may be.
 soak:
 	RTLS_TEST_CONCURRENT=60s RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run "TestConcurrentMailbox|FaultWalk|CrashWalk" -v ./store
 	RTLS_TEST_KILLS=all $(GO) test -count=1 -timeout 30m -run TestQueueKills -v ./cmd/rtls-send
+	RTLS_TEST_IMAP_SOAK=10m $(GO) test -race -count=1 -timeout 30m -run TestIMAPSoak -v ./internal/e2e
 
 # All that testssl.sh looks for, the known attacks included.
 testssl: setup

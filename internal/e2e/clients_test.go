@@ -27,6 +27,13 @@ func TestClients(t *testing.T) {
 	t.Run("curl", func(t *testing.T) { clientCurl(t, p) })
 	t.Run("mbsync", func(t *testing.T) { clientMbsync(t, p) })
 	t.Run("neomutt", func(t *testing.T) { clientNeomutt(t, p) })
+	t.Run("offlineimap", func(t *testing.T) { clientOfflineIMAP(t, p) })
+	t.Run("fetchmail", func(t *testing.T) { clientFetchmail(t, p) })
+	t.Run("imapfilter", func(t *testing.T) { clientIMAPFilter(t, p) })
+	t.Run("imaplib", func(t *testing.T) { clientIMAPLib(t, p) })
+	t.Run("imapflow", func(t *testing.T) { clientIMAPFlow(t, p) })
+	t.Run("node-imap", func(t *testing.T) { clientNodeIMAP(t, p) })
+	t.Run("aerc", func(t *testing.T) { clientAerc(t, p) })
 }
 
 // deliverCorpus fills INBOX. The UIDs are 1 to the number of messages, in their
