@@ -197,7 +197,13 @@ func (d *imapd) deliver(t *testing.T, mailbox string, raw []byte, tag store.Tag,
 // stored returns what the store knows of a mailbox, by UID.
 func (d *imapd) stored(t *testing.T, mailbox string) []store.Message {
 	t.Helper()
-	a, err := store.Open(d.path("mail/"+imapUser), nil)
+	return d.storedOf(t, imapUser, mailbox)
+}
+
+// storedOf does so for any user.
+func (d *imapd) storedOf(t *testing.T, user, mailbox string) []store.Message {
+	t.Helper()
+	a, err := store.Open(d.path("mail/"+user), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
