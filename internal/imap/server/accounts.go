@@ -53,7 +53,7 @@ func (a *accounts) get(ctx context.Context, user string) (session.Opened, error)
 		if err != nil {
 			return session.Opened{}, err
 		}
-		if fresh || s.account.Current() {
+		if fresh || s.account.Current() && a.hasTexts(user) == (s.text != nil) {
 			return session.Opened{Account: s.account, Text: s.text, Release: func() { a.release(user, s) }}, nil
 		}
 		a.mu.Lock()
@@ -108,11 +108,13 @@ func (a *accounts) fill(ctx context.Context, user string, s *shared) (err error)
 	if s.account, err = a.open(ctx, user); err != nil {
 		return err
 	}
-	if a.texts != nil && a.texts(user) {
+	if a.hasTexts(user) {
 		s.text = fulltext.New(s.account, a.log.With("user", cli.Printable(user))).Keep(a.turns)
 	}
 	return nil
 }
+
+func (a *accounts) hasTexts(user string) bool { return a.texts != nil && a.texts(user) }
 
 // release counts one session less. After the last one the account is kept, or closed
 // if it is of no use any more.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,26 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 		<-tick.C
 	}
+}
+
+// A user who gets the index has it from the next login on, although the account is
+// kept open.
+func TestTextIndexSwitch(t *testing.T) {
+	var on atomic.Bool
+	s := newSite(t, func(s *Server) { s.TextIndex = func(string) bool { return on.Load() }; s.Keep = time.Hour })
+	s.deliverN(1)
+	dir := filepath.Join(s.dir, ".rtls", "text")
+	c := s.login("INBOX")
+	c.do("LOGOUT")
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("there is an index that nobody has asked for")
+	}
+	on.Store(true)
+	s.login("INBOX")
+	eventually(t, "the index", func() bool {
+		_, err := os.Stat(dir)
+		return err == nil
+	})
 }
 
 // Who selects a mailbox has its mail brought into the index of texts, what comes later
