@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"rtls/internal/tlsconf"
 )
 
 // Keys are the public keys of an issuer of tokens, a JWK set (RFC 7517) in a file or
@@ -55,7 +56,7 @@ func OpenKeys(from string, roots *x509.CertPool) (*Keys, error) {
 	}
 	k.client = &http.Client{
 		Timeout:   keysWait,
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: tlsconf.ForRoots(roots), DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("a redirect is not followed; write where it leads")
 		},

@@ -38,6 +38,12 @@ func Client(caFile, serverName string) (*tls.Config, error) {
 	}, nil
 }
 
+// ForRoots returns a configuration for clients that set the server's name themselves,
+// such as those of net/http. nil stands for the system's roots.
+func ForRoots(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{RootCAs: roots, MinVersion: minVersion}
+}
+
 func roots(caFile string) (*x509.CertPool, error) {
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
