@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -222,6 +223,39 @@ func (c *fuzzClient) skipLiterals(line string) {
 		}
 		if line, err = c.r.ReadString('\n'); err != nil {
 			c.t.Fatal(err)
+		}
+	}
+}
+
+// Whatever a client sends, in whatever state, it takes no memory beyond the limits,
+// given back or not.
+func TestMemoryIsBounded(t *testing.T) {
+	const sent, most = 64 << 20, 24 << 20
+	for name, piece := range map[string]string{
+		"line": strings.Repeat("x", 1<<16), "list": strings.Repeat("(", 1<<16), "literals": "{60000+}\r\n" + strings.Repeat("x", 60000) + " ",
+		"quoted": `"` + strings.Repeat(`\\`, 1<<15), "sets": strings.Repeat("1,3,", 1<<14),
+	} {
+		for state, prologue := range fuzzStates {
+			c := startFuzz(t, newFuzzAccount(t))
+			for i, line := range prologue {
+				if !c.command(fmt.Sprintf("p%d", i), line) {
+					t.Fatal("no login")
+				}
+			}
+			runtime.GC()
+			var before, now runtime.MemStats
+			runtime.ReadMemStats(&before)
+			go io.Copy(io.Discard, c.r) // ends when the connection is closed
+			_, err := io.WriteString(c.conn, "t SEARCH ")
+			octets := []byte(piece)
+			for n := 0; n < sent && err == nil; n += len(octets) {
+				_, err = c.conn.Write(octets)
+			}
+			runtime.ReadMemStats(&now)
+			if used := now.TotalAlloc - before.TotalAlloc; used > most {
+				t.Errorf("%s, state %d: takes %d octets of memory", name, state, used)
+			}
+			c.conn.Close()
 		}
 	}
 }
