@@ -49,6 +49,12 @@ func TestScripts(t *testing.T) {
 				filepath.Join(env.WorkDir, "mail"), filepath.Join(env.WorkDir, "passwd"), "127.0.0.1:0", cert, key)
 			return os.WriteFile(filepath.Join(env.WorkDir, "rtls.toml"), []byte(text), 0o600)
 		},
+		Condition: func(condition string) (bool, error) {
+			if condition != "root" {
+				return false, fmt.Errorf("there is no condition %q", condition)
+			}
+			return os.Getuid() == 0, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"cert":  func(ts *testscript.TestScript, neg bool, args []string) { cmdCert(ts, ca, args) },
 			"exits": cmdExits,

@@ -11,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/term"
 
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
+	"rtls/internal/owner"
 	"rtls/internal/imap/fulltext"
 	"rtls/store"
 )
@@ -119,11 +119,12 @@ func openForRepair(env cli.Env, o *options) (*store.Account, error) {
 		}
 		dir, hostname = r.Dir, f.Hostname
 	}
-	info, err := os.Stat(dir)
-	if err == nil {
-		if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-			return nil, cli.Errorf(cli.NoPerm, "%s belongs to user %d", dir, owner).
-				WithHint("run it as that user: setpriv --reuid=%d --clear-groups %s ...", owner, name)
+	if uid, gid, err := owner.Of(dir); err == nil {
+		if err := owner.Become(uid, gid); err != nil {
+			return nil, cli.Errorf(cli.OSErr, "%w", err)
+		}
+		if uid != os.Geteuid() {
+			return nil, cli.Errorf(cli.NoPerm, "%s belongs to user %d", dir, uid).WithHint("run it as that user, or as root")
 		}
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))

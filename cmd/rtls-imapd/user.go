@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
@@ -15,6 +17,7 @@ import (
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
+	"rtls/internal/owner"
 	"rtls/store"
 )
 
@@ -48,7 +51,12 @@ func addUser(ctx context.Context, env cli.Env, o *options) error {
 	if err != nil {
 		return cli.Errorf(cli.Config, "%w", err)
 	}
-	err = store.Create(dir, &store.Options{Hostname: f.Hostname})
+	uid, gid, err := owner.Of(cmp.Or(f.Store.Root, filepath.Dir(dir)))
+	if err != nil {
+		return cli.Errorf(cli.CantCreate, "%w", err)
+	}
+	users.UID, users.GID = uid, gid
+	err = owner.As(uid, gid, func() error { return store.Create(dir, &store.Options{Hostname: f.Hostname}) })
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return cli.Errorf(cli.CantCreate, "%w", err)
 	}

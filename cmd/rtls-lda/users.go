@@ -7,11 +7,11 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"rtls/internal/auth"
 	"rtls/internal/config"
 	"rtls/internal/lda"
+	"rtls/internal/owner"
 	"rtls/store"
 )
 
@@ -62,9 +62,9 @@ func (a *accounts) lookup(name string) (lda.User, bool, error) {
 // errRoot is what root cannot deliver without.
 var errRoot = errors.New(`started as root, and there is nobody to become: write user = "vmail" under [lda]`)
 
-// owner says who a user's mail belongs to: whom the user database names, whom the
+// ownerOf says who a user's mail belongs to: whom the user database names, whom the
 // configuration names, who owns the store.
-func owner(f *config.File, r auth.Record) (uid, gid int, err error) {
+func ownerOf(f *config.File, r auth.Record) (uid, gid int, err error) {
 	switch {
 	case r.UID == 0:
 		return 0, 0, fmt.Errorf("the mail of %s belongs to root, and nothing is delivered as root: make an alias for it", r.Name)
@@ -73,15 +73,11 @@ func owner(f *config.File, r auth.Record) (uid, gid int, err error) {
 	case f.LDA.User != "":
 		return systemUser(f.LDA.User)
 	}
-	info, err := os.Stat(f.Store.Root)
-	if err != nil {
-		return 0, 0, err
+	uid, gid, err = owner.Of(f.Store.Root)
+	if err == nil && uid == 0 {
+		err = errRoot
 	}
-	sys, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || sys.Uid == 0 {
-		return 0, 0, errRoot
-	}
-	return int(sys.Uid), int(sys.Gid), nil
+	return uid, gid, err
 }
 
 // systemUser finds "name" or "uid:gid".
@@ -110,27 +106,12 @@ func (a *accounts) become(r auth.Record) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	uid, gid, err := owner(a.config, r)
+	uid, gid, err := ownerOf(a.config, r)
 	if err != nil {
 		return err
 	}
 	a.uid = uid
-	if uid == 0 {
-		return nil
-	}
-	if err := syscall.Setgroups([]int{gid}); err != nil {
-		return fmt.Errorf("give up groups: %w", err)
-	}
-	if err := syscall.Setresgid(gid, gid, gid); err != nil {
-		return fmt.Errorf("become group %d: %w", gid, err)
-	}
-	if err := syscall.Setresuid(uid, uid, uid); err != nil {
-		return fmt.Errorf("become user %d: %w", uid, err)
-	}
-	if os.Geteuid() != uid || os.Getegid() != gid || syscall.Setuid(0) == nil {
-		return errors.New("root's rights could not be given up")
-	}
-	return nil
+	return owner.Become(uid, gid)
 }
 
 // becomeFor is become for a message to several users, who all have to be one.

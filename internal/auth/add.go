@@ -117,13 +117,13 @@ func (u *Users) edit(change func(text []byte) ([]byte, error)) error {
 	if err != nil {
 		return fmt.Errorf("user database: %w", err)
 	}
-	if err := editFile(path, change); err != nil {
+	if err := u.editFile(path, change); err != nil {
 		return fmt.Errorf("user database: %w", err)
 	}
 	return nil
 }
 
-func editFile(path string, change func(text []byte) ([]byte, error)) error {
+func (u *Users) editFile(path string, change func(text []byte) ([]byte, error)) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -139,7 +139,11 @@ func editFile(path string, change func(text []byte) ([]byte, error)) error {
 	if text, err = change(text); err != nil {
 		return err
 	}
-	if err := replace(path, text, info); err != nil {
+	uid, gid := ownerOf(info)
+	if info == nil && u.UID != 0 {
+		uid, gid = u.UID, u.GID
+	}
+	if err := replace(path, text, uid, gid); err != nil {
 		return err
 	}
 	if err := dir.Sync(); err != nil {
@@ -156,9 +160,9 @@ func lock(f *os.File) error {
 	}
 }
 
-// replace writes a file beside path, durably, and puts it in its place. old is the
-// file that it replaces, nil for none; its owner is kept.
-func replace(path string, text []byte, old fs.FileInfo) (err error) {
+// replace writes a file beside path, durably, and puts it in its place, as a file of
+// uid and gid; -1 is for ours.
+func replace(path string, text []byte, uid, gid int) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return err
@@ -169,8 +173,10 @@ func replace(path string, text []byte, old fs.FileInfo) (err error) {
 		}
 	}()
 	defer f.Close()
-	if err := keepOwner(f, old); err != nil {
-		return err
+	if uid >= 0 && (uid != os.Geteuid() || gid != os.Getegid()) {
+		if err := f.Chown(uid, gid); err != nil {
+			return err
+		}
 	}
 	if _, err := f.Write(text); err != nil {
 		return err
@@ -184,13 +190,11 @@ func replace(path string, text []byte, old fs.FileInfo) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-func keepOwner(f *os.File, old fs.FileInfo) error {
-	if old == nil {
-		return nil
+// ownerOf is whose a file is, -1 for one that is not there.
+func ownerOf(info fs.FileInfo) (uid, gid int) {
+	if info == nil {
+		return -1, -1
 	}
-	was, ok := old.Sys().(*syscall.Stat_t)
-	if !ok || int(was.Uid) == os.Geteuid() && int(was.Gid) == os.Getegid() {
-		return nil
-	}
-	return f.Chown(int(was.Uid), int(was.Gid))
+	st := info.Sys().(*syscall.Stat_t)
+	return int(st.Uid), int(st.Gid)
 }

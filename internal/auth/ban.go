@@ -78,7 +78,8 @@ func (s *State) Lift(who string) error {
 		if !bytes.Contains(text, []byte("\n"+key+"\t")) {
 			return fmt.Errorf("%s has not failed to log in: %w", who, fs.ErrNotExist)
 		}
-		return replace(path, append(text, "lift "+key+"\n"...), info)
+		uid, gid := ownerOf(info)
+		return replace(path, append(text, "lift "+key+"\n"...), uid, gid)
 	})
 }
 

@@ -64,7 +64,7 @@ func (s *State) SaltKey() ([]byte, error) {
 	}
 	key = make([]byte, sha256.Size)
 	rand.Read(key)
-	if err := replace(s.path("salt-key"), key, nil); err != nil {
+	if err := replace(s.path("salt-key"), key, -1, -1); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	return key, nil

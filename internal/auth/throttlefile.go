@@ -121,7 +121,7 @@ func (t *Throttle) saveLocked(now time.Time) error {
 				return err
 			}
 		}
-		if err := replace(t.file.path, t.textLocked(now), nil); err != nil {
+		if err := replace(t.file.path, t.textLocked(now), -1, -1); err != nil {
 			return err
 		}
 		info, err := os.Stat(t.file.path)

@@ -30,6 +30,8 @@ import (
 type Users struct {
 	// NoScram leaves what SCRAM takes out of passwords that are set.
 	NoScram bool
+	// UID and GID are whose a file is that has to be made; UID 0: its maker's.
+	UID, GID int
 
 	path       string
 	cost       cost          // of passwords that are set
