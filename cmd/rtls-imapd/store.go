@@ -17,8 +17,8 @@ import (
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
-	"rtls/internal/owner"
 	"rtls/internal/imap/fulltext"
+	"rtls/internal/owner"
 	"rtls/store"
 )
 
