@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +31,7 @@ func TestValidityIsLoggedDaily(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lockedLog
 		ctx, cancel := context.WithCancel(t.Context())
 		hangup := make(chan os.Signal)
 		done := make(chan struct{})
@@ -55,4 +56,22 @@ func TestValidityIsLoggedDaily(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// lockedLog is written by one goroutine and read by another.
+type lockedLog struct {
+	mu sync.Mutex // guards what follows
+	b  bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
