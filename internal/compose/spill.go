@@ -16,7 +16,7 @@ const maxMemory = 64 << 10
 // once that is too much. The file is gone when the process is, however it ends.
 type spill struct {
 	dir  string
-	mem  []byte
+	mem  []byte // once there is a file, room to read it with
 	file *os.File
 	size int64
 }
@@ -36,7 +36,6 @@ func (s *spill) Write(p []byte) (int, error) {
 		if _, err := f.Write(s.mem); err != nil {
 			return 0, err
 		}
-		s.mem = nil
 	}
 	return s.file.Write(p)
 }
@@ -47,8 +46,10 @@ func (s *spill) WriteTo(w io.Writer) (int64, error) {
 		n, err := w.Write(s.mem)
 		return int64(n), err
 	}
-	buf := make([]byte, 64<<10)
-	n, err := io.CopyBuffer(writerOnly{w}, io.NewSectionReader(s.file, 0, s.size), buf)
+	if cap(s.mem) == 0 { // the first piece was too much at once
+		s.mem = make([]byte, maxMemory)
+	}
+	n, err := io.CopyBuffer(writerOnly{w}, io.NewSectionReader(s.file, 0, s.size), s.mem[:cap(s.mem)])
 	if err == nil && n != s.size {
 		err = io.ErrUnexpectedEOF
 	}
