@@ -45,7 +45,7 @@ func (o *options) readAuditCommand(words []string) error {
 
 // audit shows by what way messages came, and what of it is evidence.
 func audit(ctx context.Context, env cli.Env, o *options) error {
-	a, err := openForRepair(env, o)
+	a, _, err := openAccount(env, o)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ const (
 	modeKick
 	modeStore
 	modeAudit
+	modeQuota
 	modeCheckConfig
 	modeVersion
 	modeHelp
@@ -58,6 +59,7 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] kick USER|SESSION
        rtls-imapd [--config FILE] store check|repair|rebuild [--quiet] [--json] ACCOUNT
        rtls-imapd [--config FILE] store index [--rebuild] [--quiet] [--json] ACCOUNT
+       rtls-imapd [--config FILE] quota [--json] USER
        rtls-imapd [--config FILE] audit [--json] ACCOUNT [MAILBOX [UID]]
 
   --config FILE         default: ` + config.SystemPath + `
@@ -122,7 +124,7 @@ func parseArgs(args []string) (*options, error) {
 // checkFlags makes sure that flags go with the command.
 func (o *options) checkFlags(given func(flag string) bool) error {
 	sets := o.mode == modeUser && (o.action == "add" || o.action == "passwd")
-	lists := o.mode == modeStore || o.mode == modeWho || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
+	lists := o.mode == modeStore || o.mode == modeWho || o.mode == modeQuota || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
 	switch {
 	case given("password-file") && !sets:
 		return errors.New("--password-file goes with user add and user passwd")
@@ -139,7 +141,7 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 	case o.quiet && o.mode != modeStore:
 		return errors.New("--quiet goes with store")
 	case o.json && !lists:
-		return errors.New("--json goes with who, store, audit, user list, user app-password list and ban list")
+		return errors.New("--json goes with who, store, audit, quota, user list, user app-password list and ban list")
 	}
 	return nil
 }
@@ -152,6 +154,8 @@ func (o *options) readCommand(words []string) error {
 	switch words[0] {
 	case "store":
 		return o.readStoreCommand(words[1:])
+	case "quota":
+		return o.readQuotaCommand(words[1:])
 	case "audit":
 		return o.readAuditCommand(words[1:])
 	case "user":
@@ -161,7 +165,7 @@ func (o *options) readCommand(words []string) error {
 	case "who", "kick":
 		return o.readSessionCommand(words)
 	}
-	return fmt.Errorf("there is no command %q; write user, ban, who, kick, store or audit, or nothing to serve", words[0])
+	return fmt.Errorf("there is no command %q; write user, ban, who, kick, store, audit or quota, or nothing to serve", words[0])
 }
 
 // readUserCommand reads what stands behind user.

@@ -42,6 +42,8 @@ func run(ctx context.Context, env cli.Env) error {
 		return kick(ctx, env, o)
 	case modeStore:
 		return mendStore(ctx, env, o)
+	case modeQuota:
+		return showQuota(ctx, env, o)
 	case modeAudit:
 		return audit(ctx, env, o)
 	case modeCheckConfig:

@@ -57,7 +57,7 @@ func isPath(account string) bool { return strings.ContainsRune(account, '/') }
 // mendStore checks, repairs or rebuilds an account, or brings its mail into the index
 // of texts.
 func mendStore(ctx context.Context, env cli.Env, o *options) error {
-	a, err := openForRepair(env, o)
+	a, _, err := openAccount(env, o)
 	if err != nil {
 		return err
 	}
@@ -99,43 +99,45 @@ func mendStore(ctx context.Context, env cli.Env, o *options) error {
 	return cli.Errorf(cli.DataErr, "%s has problems that are left", o.user)
 }
 
-// openForRepair opens the account that the command line names. It is for nobody but
-// its owner: files that root makes in it, a server without root's rights cannot use.
-func openForRepair(env cli.Env, o *options) (*store.Account, error) {
+// openAccount opens the account that the command line names, without a quota, and
+// says what quota its user has. It is for nobody but its owner: files that root makes
+// in it, a server without root's rights cannot use.
+func openAccount(env cli.Env, o *options) (a *store.Account, limit store.Quota, err error) {
 	dir := o.user
 	hostname := ""
 	if !isPath(o.user) {
 		f, err := loadConfig(o, (*config.File).CheckStore)
 		if err != nil {
-			return nil, err
+			return nil, limit, err
 		}
 		r, ok, err := auth.NewDirectory(f.Store).Lookup(o.user)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, cli.Errorf(cli.Config, "%w", err)
+			return nil, limit, cli.Errorf(cli.Config, "%w", err)
 		}
 		if !ok {
-			return nil, cli.Errorf(cli.NoUser, "there is no user %s", o.user).
+			return nil, limit, cli.Errorf(cli.NoUser, "there is no user %s", o.user).
 				WithHint("an account whose user is gone is named by its directory, as in %s", filepath.Join(f.Store.Root, o.user))
 		}
 		dir, hostname = r.Dir, f.Hostname
+		limit = store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}
 	}
 	if uid, gid, err := owner.Of(dir); err == nil {
 		if err := owner.Become(uid, gid); err != nil {
-			return nil, cli.Errorf(cli.OSErr, "%w", err)
+			return nil, limit, cli.Errorf(cli.OSErr, "%w", err)
 		}
 		if uid != os.Geteuid() {
-			return nil, cli.Errorf(cli.NoPerm, "%s belongs to user %d", dir, uid).WithHint("run it as that user, or as root")
+			return nil, limit, cli.Errorf(cli.NoPerm, "%s belongs to user %d", dir, uid).WithHint("run it as that user, or as root")
 		}
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	a, err := store.Open(dir, &store.Options{Hostname: hostname, Logger: logger})
+	a, err = store.Open(dir, &store.Options{Hostname: hostname, Logger: logger})
 	switch {
 	case errors.Is(err, store.ErrNoAccount):
-		return nil, cli.Errorf(cli.NoUser, "%w", err)
+		return nil, limit, cli.Errorf(cli.NoUser, "%w", err)
 	case errors.Is(err, store.ErrPermissions):
-		return nil, cli.Errorf(cli.NoPerm, "%w", err)
+		return nil, limit, cli.Errorf(cli.NoPerm, "%w", err)
 	}
-	return a, err
+	return a, limit, err
 }
 
 // report writes what is found and done, and how far it has come.
