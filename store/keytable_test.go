@@ -14,7 +14,7 @@ func TestTwoOfOneKey(t *testing.T) {
 	e.put(index.Message{UID: 2, Name: "k:2,S"})
 	s := e.done(index.Mailbox{UIDNext: 3})
 	for gone := range uint32(2) {
-		v := &view{keys: newKeyTable(s)}
+		v := &view{a: &Account{}, keys: newKeyTable(s)}
 		v.snap.Store(s)
 		v.publish(index.Mailbox{UIDNext: 3, ModSeq: 1}, nil, []uint32{gone + 1})
 		if at, ok := v.find(v.snap.Load(), "k"); !ok || v.snap.Load().At(at).UID != 2-gone {
@@ -24,7 +24,7 @@ func TestTwoOfOneKey(t *testing.T) {
 	// The same, where the second comes later.
 	e = emptySnapshot().edit()
 	e.put(index.Message{UID: 1, Name: "k:2,"})
-	v := &view{}
+	v := &view{a: &Account{}}
 	v.snap.Store(e.done(index.Mailbox{UIDNext: 2}))
 	v.keys = newKeyTable(v.snap.Load())
 	v.publish(index.Mailbox{UIDNext: 3, ModSeq: 1}, []index.Message{{UID: 2, Name: "k:2,S"}}, nil)

@@ -83,7 +83,7 @@ func TestIMAPDBans(t *testing.T) {
 	if err := d.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = d.cmd.Wait()
+	<-d.ended
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -299,7 +299,7 @@ func (s *soak) foreign(ctx context.Context, user string) {
 // settle waits until a client's view is the store's.
 func (s *soak) settle(c *soakClient) {
 	var err error
-	for deadline := time.Now().Add(imapTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * imapTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if _, err = c.do(true, "NOOP"); err == nil {
 			err = c.learn()
 		}
@@ -338,7 +338,7 @@ func (d *imapd) memory(t *testing.T) int {
 }
 
 // quiet waits until all sessions have ended, and the server has no more files open
-// than before.
+// than before. It keeps an account open for a minute after its last session.
 func (s *soak) quiet(files int) {
 	var now, ended int
 	for deadline := time.Now().Add(imapTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
