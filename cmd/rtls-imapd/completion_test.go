@@ -60,6 +60,8 @@ printf '%s\n' "${COMPREPLY[*]}"`
 		"rtls-imapd user app-password revoke alice ": "phone",
 		"rtls-imapd ban lift ":                       "192.0.2.1",
 		"rtls-imapd quota al":                        "alice",
+		"rtls-imapd mailbox un":                      "unsubscribe",
+		"rtls-imapd mailbox create b":                "bob",
 		"rtls-imapd store re":                        "repair rebuild",
 		"rtls-imapd store check al":                  "alice",
 	} {

@@ -24,6 +24,7 @@ const (
 	modeStore
 	modeAudit
 	modeQuota
+	modeMailbox
 	modeCheckConfig
 	modeVersion
 	modeHelp
@@ -33,11 +34,12 @@ const (
 type options struct {
 	mode         mode
 	config       string
-	user         string // or, with store and audit, the directory of an account, or, with ban, an address
-	app          string // of an app password
-	mailbox      string // of audit; empty: all of them
-	uid          uint32 // of audit; 0: all of them
-	passwordFile string // empty: ask, or standard input
+	user         string   // or, with store and audit, the directory of an account, or, with ban, an address
+	app          string   // of an app password
+	mailbox      string   // of audit; empty: all of them
+	mailboxes    []string // of mailbox
+	uid          uint32   // of audit; 0: all of them
+	passwordFile string   // empty: ask, or standard input
 	noPassword   bool
 	noScram      bool
 	action       string // of the mode: what stands behind its word
@@ -60,6 +62,9 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] store check|repair|rebuild [--quiet] [--json] ACCOUNT
        rtls-imapd [--config FILE] store index [--rebuild] [--quiet] [--json] ACCOUNT
        rtls-imapd [--config FILE] quota [--json] USER
+       rtls-imapd [--config FILE] mailbox list [--json] USER
+       rtls-imapd [--config FILE] mailbox create|delete|subscribe|unsubscribe USER MAILBOX...
+       rtls-imapd [--config FILE] mailbox rename USER OLD NEW
        rtls-imapd [--config FILE] audit [--json] ACCOUNT [MAILBOX [UID]]
 
   --config FILE         default: ` + config.SystemPath + `
@@ -124,7 +129,7 @@ func parseArgs(args []string) (*options, error) {
 // checkFlags makes sure that flags go with the command.
 func (o *options) checkFlags(given func(flag string) bool) error {
 	sets := o.mode == modeUser && (o.action == "add" || o.action == "passwd")
-	lists := o.mode == modeStore || o.mode == modeWho || o.mode == modeQuota || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
+	lists := o.mode == modeStore || o.mode == modeWho || o.mode == modeQuota || o.mode == modeMailbox && o.action == "list" || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
 	switch {
 	case given("password-file") && !sets:
 		return errors.New("--password-file goes with user add and user passwd")
@@ -141,7 +146,7 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 	case o.quiet && o.mode != modeStore:
 		return errors.New("--quiet goes with store")
 	case o.json && !lists:
-		return errors.New("--json goes with who, store, audit, quota, user list, user app-password list and ban list")
+		return errors.New("--json goes with who, store, audit, quota, mailbox list, user list, user app-password list and ban list")
 	}
 	return nil
 }
@@ -154,6 +159,8 @@ func (o *options) readCommand(words []string) error {
 	switch words[0] {
 	case "store":
 		return o.readStoreCommand(words[1:])
+	case "mailbox":
+		return o.readMailboxCommand(words[1:])
 	case "quota":
 		return o.readQuotaCommand(words[1:])
 	case "audit":
@@ -165,7 +172,7 @@ func (o *options) readCommand(words []string) error {
 	case "who", "kick":
 		return o.readSessionCommand(words)
 	}
-	return fmt.Errorf("there is no command %q; write user, ban, who, kick, store, audit or quota, or nothing to serve", words[0])
+	return fmt.Errorf("there is no command %q; write user, ban, who, kick, store, audit, quota or mailbox, or nothing to serve", words[0])
 }
 
 // readUserCommand reads what stands behind user.

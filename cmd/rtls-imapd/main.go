@@ -44,6 +44,8 @@ func run(ctx context.Context, env cli.Env) error {
 		return mendStore(ctx, env, o)
 	case modeQuota:
 		return showQuota(ctx, env, o)
+	case modeMailbox:
+		return manageMailboxes(ctx, env, o)
 	case modeAudit:
 		return audit(ctx, env, o)
 	case modeCheckConfig:

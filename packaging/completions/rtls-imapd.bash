@@ -16,7 +16,7 @@ _rtls_imapd() {
 		;;
 	esac
 	case "${words[*]}" in
-	'') COMPREPLY=($(compgen -W "user ban who kick store audit quota --config --check-config --version --help" -- "$cur")) ;;
+	'') COMPREPLY=($(compgen -W "user ban who kick store audit quota mailbox --config --check-config --version --help" -- "$cur")) ;;
 	user) COMPREPLY=($(compgen -W "add passwd list disable enable rm app-password" -- "$cur")) ;;
 	'user list' | 'ban list') COMPREPLY=($(compgen -W "--json --config" -- "$cur")) ;;
 	'user add') COMPREPLY=($(compgen -W "--password-file --no-password --no-scram --config" -- "$cur")) ;;
@@ -33,6 +33,8 @@ _rtls_imapd() {
 	'ban lift') COMPREPLY=($(compgen -W "$(rtls-imapd ban list 2>/dev/null | tr -s ' ' | cut -d' ' -f2)" -- "$cur")) ;;
 	who) COMPREPLY=($(compgen -W "--json --config" -- "$cur")) ;;
 	kick) COMPREPLY=($(compgen -W "$(rtls-imapd who 2>/dev/null | sed 1d | awk '{ print $1; if ($2 != "-") print $2 }')" -- "$cur")) ;;
+	mailbox) COMPREPLY=($(compgen -W "list create delete rename subscribe unsubscribe" -- "$cur")) ;;
+	'mailbox '*) ((${#words[@]} != 2)) || COMPREPLY=($(compgen -W "--json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
 	quota) COMPREPLY=($(compgen -W "--json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
 	store) COMPREPLY=($(compgen -W "check repair rebuild index" -- "$cur")) ;;
 	'store '*) COMPREPLY=($(compgen -W "--rebuild --quiet --json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur") $(compgen -d -- "$cur")) ;;
