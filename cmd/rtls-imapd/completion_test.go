@@ -62,6 +62,8 @@ printf '%s\n' "${COMPREPLY[*]}"`
 		"rtls-imapd quota al":                        "alice",
 		"rtls-imapd mailbox un":                      "unsubscribe",
 		"rtls-imapd mailbox create b":                "bob",
+		"rtls-imapd import al":                       "alice",
+		"rtls-imapd import --mbox x alice --ma":      "--maildir",
 		"rtls-imapd store re":                        "repair rebuild",
 		"rtls-imapd store check al":                  "alice",
 	} {

@@ -25,6 +25,7 @@ const (
 	modeAudit
 	modeQuota
 	modeMailbox
+	modeTransfer
 	modeCheckConfig
 	modeVersion
 	modeHelp
@@ -38,6 +39,8 @@ type options struct {
 	app          string   // of an app password
 	mailbox      string   // of audit; empty: all of them
 	mailboxes    []string // of mailbox
+	mbox         string   // of export and import: a file
+	maildir      string   // of export and import: a directory
 	uid          uint32   // of audit; 0: all of them
 	passwordFile string   // empty: ask, or standard input
 	noPassword   bool
@@ -65,6 +68,8 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] mailbox list [--json] USER
        rtls-imapd [--config FILE] mailbox create|delete|subscribe|unsubscribe USER MAILBOX...
        rtls-imapd [--config FILE] mailbox rename USER OLD NEW
+       rtls-imapd [--config FILE] export USER [MAILBOX] --mbox FILE|--maildir DIR
+       rtls-imapd [--config FILE] import [--quiet] USER [MAILBOX] --mbox FILE|--maildir DIR
        rtls-imapd [--config FILE] audit [--json] ACCOUNT [MAILBOX [UID]]
 
   --config FILE         default: ` + config.SystemPath + `
@@ -73,6 +78,8 @@ const usage = `usage: rtls-imapd [--config FILE]
                         elsewhere
   --no-password         the user logs in with app passwords, or by other means
   --no-scram            write the hash alone, and nothing that SCRAM takes
+  --mbox FILE           - is standard input or output
+  --maildir DIR         a Maildir
   --rebuild             index all texts anew
   --quiet               show no progress on a terminal
   --json                write JSON: a list, and with store an object a line
@@ -95,6 +102,8 @@ func parseArgs(args []string) (*options, error) {
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.noPassword, "no-password", false, "")
 	fs.BoolVar(&o.noScram, "no-scram", false, "")
+	fs.StringVar(&o.mbox, "mbox", "", "")
+	fs.StringVar(&o.maildir, "maildir", "", "")
 	check := fs.Bool("check-config", false, "")
 	version := fs.Bool("version", false, "")
 	help := fs.BoolP("help", "h", false, "")
@@ -143,8 +152,10 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 		return errors.New("--no-password goes with no other flag of a password")
 	case o.rebuild && (o.mode != modeStore || o.action != "index"):
 		return errors.New("--rebuild goes with store index")
-	case o.quiet && o.mode != modeStore:
-		return errors.New("--quiet goes with store")
+	case (given("mbox") || given("maildir")) && o.mode != modeTransfer:
+		return errors.New("--mbox and --maildir go with export and import")
+	case o.quiet && o.mode != modeStore && (o.mode != modeTransfer || o.action != "import"):
+		return errors.New("--quiet goes with store and import")
 	case o.json && !lists:
 		return errors.New("--json goes with who, store, audit, quota, mailbox list, user list, user app-password list and ban list")
 	}
@@ -161,6 +172,8 @@ func (o *options) readCommand(words []string) error {
 		return o.readStoreCommand(words[1:])
 	case "mailbox":
 		return o.readMailboxCommand(words[1:])
+	case "export", "import":
+		return o.readTransferCommand(words)
 	case "quota":
 		return o.readQuotaCommand(words[1:])
 	case "audit":
@@ -172,7 +185,7 @@ func (o *options) readCommand(words []string) error {
 	case "who", "kick":
 		return o.readSessionCommand(words)
 	}
-	return fmt.Errorf("there is no command %q; write user, ban, who, kick, store, audit, quota or mailbox, or nothing to serve", words[0])
+	return fmt.Errorf("there is no command %q; write user, ban, who, kick, store, audit, quota, mailbox, export or import, or nothing to serve", words[0])
 }
 
 // readUserCommand reads what stands behind user.

@@ -46,6 +46,8 @@ func run(ctx context.Context, env cli.Env) error {
 		return showQuota(ctx, env, o)
 	case modeMailbox:
 		return manageMailboxes(ctx, env, o)
+	case modeTransfer:
+		return transfer(ctx, env, o)
 	case modeAudit:
 		return audit(ctx, env, o)
 	case modeCheckConfig:

@@ -169,8 +169,11 @@ func (r *report) progress(done, total int) {
 		return
 	}
 	unit := "messages"
-	if r.action == "rebuild" {
+	switch r.action {
+	case "rebuild":
 		unit = "mailboxes"
+	case "import":
+		unit = "octets"
 	}
 	const width = 30
 	filled := width * done / total

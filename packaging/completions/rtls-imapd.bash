@@ -5,18 +5,22 @@ _rtls_imapd() {
 	local -a words=()
 	local before=
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		[[ $word == -* || $before == --config || $before == -c || $before == --password-file ]] || words+=("$word")
+		[[ $word == -* || $before == --config || $before == -c || $before == --password-file || $before == --mbox || $before == --maildir ]] || words+=("$word")
 		before=$word
 	done
 	local users='rtls-imapd user list'
 	case $prev in
-	--config | -c | --password-file)
+	--maildir)
+		COMPREPLY=($(compgen -d -- "$cur"))
+		return
+		;;
+	--config | -c | --password-file | --mbox)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
 	esac
 	case "${words[*]}" in
-	'') COMPREPLY=($(compgen -W "user ban who kick store audit quota mailbox --config --check-config --version --help" -- "$cur")) ;;
+	'') COMPREPLY=($(compgen -W "user ban who kick store audit quota mailbox export import --config --check-config --version --help" -- "$cur")) ;;
 	user) COMPREPLY=($(compgen -W "add passwd list disable enable rm app-password" -- "$cur")) ;;
 	'user list' | 'ban list') COMPREPLY=($(compgen -W "--json --config" -- "$cur")) ;;
 	'user add') COMPREPLY=($(compgen -W "--password-file --no-password --no-scram --config" -- "$cur")) ;;
@@ -35,6 +39,10 @@ _rtls_imapd() {
 	kick) COMPREPLY=($(compgen -W "$(rtls-imapd who 2>/dev/null | sed 1d | awk '{ print $1; if ($2 != "-") print $2 }')" -- "$cur")) ;;
 	mailbox) COMPREPLY=($(compgen -W "list create delete rename subscribe unsubscribe" -- "$cur")) ;;
 	'mailbox '*) ((${#words[@]} != 2)) || COMPREPLY=($(compgen -W "--json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
+	export | import | 'export '* | 'import '*)
+		((${#words[@]} > 1)) && users=
+		COMPREPLY=($(compgen -W "--mbox --maildir $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur"))
+		;;
 	quota) COMPREPLY=($(compgen -W "--json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
 	store) COMPREPLY=($(compgen -W "check repair rebuild index" -- "$cur")) ;;
 	'store '*) COMPREPLY=($(compgen -W "--rebuild --quiet --json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur") $(compgen -d -- "$cur")) ;;
