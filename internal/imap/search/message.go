@@ -200,9 +200,13 @@ func decodeCharset(label string, r io.Reader) (io.Reader, error) {
 func (q *Query) headerTest(name, text string) test {
 	v := &valueSearch{needle: strings.ToLower(text)}
 	without := q.without(v.needle, Header)
+	common := mimetree.CommonFields(name)
 	return test{cost: costHeader, without: without, ok: func(m *message) (found bool, err error) {
 		if without(m.Message) {
 			return false, nil
+		}
+		if common != 0 && m.summary != nil && m.summary.HasFields() {
+			return v.inLines(m.summary, common), nil
 		}
 		err = m.fields(name, func(raw string) bool {
 			found = v.needle == "" || v.in(raw)
@@ -223,6 +227,16 @@ const (
 	maxKnown      = 1000
 	maxKnownValue = 256 // octets
 )
+
+// inLines looks at the fields of a set that a summary keeps.
+func (v *valueSearch) inLines(s *mimetree.Summary, set mimetree.FieldSet) bool {
+	for lines := range s.Lines(set) {
+		if _, raw, _ := strings.Cut(lines, ":"); v.needle == "" || v.in(raw) {
+			return true
+		}
+	}
+	return false
+}
 
 func (v *valueSearch) in(raw string) bool {
 	var plain bool
@@ -246,6 +260,11 @@ func (v *valueSearch) in(raw string) bool {
 // appendPlain appends a value that needs no decoding, unfolded and in lower case. It
 // returns false for another.
 func appendPlain(b []byte, raw string) ([]byte, bool) {
+	if strings.IndexByte(raw, '\n') < 0 { // as most are
+		start := len(b)
+		b = append(b, raw...)
+		return b, !strings.Contains(raw, "=?") && lowerASCII(b[start:])
+	}
 	for i := range len(raw) {
 		c := raw[i]
 		next := byte(0)
