@@ -299,7 +299,7 @@ func (s *soak) foreign(ctx context.Context, user string) {
 // settle waits until a client's view is the store's.
 func (s *soak) settle(c *soakClient) {
 	var err error
-	for deadline := time.Now().Add(2 * imapTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(imapTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if _, err = c.do(true, "NOOP"); err == nil {
 			err = c.learn()
 		}
@@ -341,7 +341,7 @@ func (d *imapd) memory(t *testing.T) int {
 // than before. It keeps an account open for a minute after its last session.
 func (s *soak) quiet(files int) {
 	var now, ended int
-	for deadline := time.Now().Add(imapTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * imapTimeout); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		log, _ := s.d.log.now()
 		now, ended = s.d.openFiles(s.t), strings.Count(log, "msg=disconnect")
 		if now <= files+2 && ended > len(s.clients) { // the poller's; the first client
