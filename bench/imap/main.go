@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"time"
 
 	"rtls/bench/report"
@@ -49,11 +50,13 @@ type bench struct {
 	dir        string
 }
 
-// scenarios, in an order in which one leaves the mailbox to the next as it was.
-var scenarios = []struct {
+type scenario struct {
 	name string
 	run  func(*bench) error
-}{
+}
+
+// scenarios, in an order in which one leaves the mailbox to the next as it was.
+var scenarios = []scenario{
 	{"login", (*bench).logins},
 	{"select", (*bench).selects},
 	{"listing", (*bench).listings},
@@ -77,6 +80,10 @@ func run(ctx context.Context, n int, only string, many time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("-scenarios: %w", err)
 	}
+	chosen := slices.DeleteFunc(slices.Clone(scenarios), func(sc scenario) bool { return !pattern.MatchString(sc.name) })
+	if len(chosen) == 0 {
+		return fmt.Errorf("-scenarios %q: there is none of that name; see -list", only)
+	}
 	dir, remove, err := report.Dir()
 	if err != nil {
 		return err
@@ -88,10 +95,7 @@ func run(ctx context.Context, n int, only string, many time.Duration) error {
 	}
 	defer b.ours.stop()
 	defer b.peer.stop()
-	for _, sc := range scenarios {
-		if !pattern.MatchString(sc.name) {
-			continue
-		}
+	for _, sc := range chosen {
 		start := time.Now()
 		if err := sc.run(b); err != nil {
 			return fmt.Errorf("%s: %w", sc.name, err)
