@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"net"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"rtls/internal/testpki"
 )
@@ -12,21 +10,7 @@ import (
 // systemd is told when rtls-imapd can be reached, and when it is about to stop.
 func TestIMAPSystemd(t *testing.T) {
 	p := newPKI(t)
-	path := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	hear := func() string {
-		buf := make([]byte, 100)
-		_ = manager.SetReadDeadline(time.Now().Add(time.Minute))
-		n, err := manager.Read(buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(buf[:n])
-	}
+	path, hear := systemdManager(t)
 	d := makeIMAPD(t, p, testpki.Leaf{Names: []string{"localhost"}})
 	d.env = []string{"NOTIFY_SOCKET=" + path}
 	d.start(t)

@@ -167,21 +167,7 @@ func TestLMTPSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	notify := filepath.Join(h.dir, "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: notify, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	hear := func() string {
-		buf := make([]byte, 100)
-		_ = manager.SetReadDeadline(time.Now().Add(time.Minute))
-		n, err := manager.Read(buf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(buf[:n])
-	}
+	notify, hear := systemdManager(t)
 	// The variables name the process that they are for.
 	cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$0" "$@"`, bin("rtls-lda"), "--config", h.config, "--lmtp", "systemd:lmtp")
 	cmd.ExtraFiles = []*os.File{f}
@@ -211,6 +197,26 @@ func TestLMTPSystemd(t *testing.T) {
 		t.Errorf("the socket of systemd is gone: %v", err)
 	}
 	h.one(t, "alice")
+}
+
+// systemdManager is where systemd is told of services, and what it hears.
+func systemdManager(t *testing.T) (socket string, hear func() string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { manager.Close() })
+	return socket, func() string {
+		buf := make([]byte, 100)
+		_ = manager.SetReadDeadline(time.Now().Add(time.Minute))
+		n, err := manager.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
 }
 
 // inetd hands over a connection as standard input and output.
