@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: all install demo test build vet setup soak testssl bench-store bench-imap bench-lda bench-send lda-faults clean
+.PHONY: all install demo test build vet setup soak testssl test-thunderbird bench-store bench-imap bench-lda bench-send lda-faults clean
 
 all: build
 
@@ -79,6 +79,14 @@ soak:
 # All that testssl.sh looks for, the known attacks included.
 testssl: setup
 	RTLS_TEST_TLS=all $(GO) test -count=1 -timeout 30m -run TestSSLScan -v ./internal/e2e
+
+# Thunderbird is a large package, so make test does without. ARTIFACTS=DIR keeps a
+# picture of its window, and what it and the server said to each other.
+PEERS_THUNDERBIRD = thunderbird xvfb
+
+test-thunderbird:
+	@./internal/e2e/setup.sh $(PEERS_THUNDERBIRD)
+	RTLS_TEST_THUNDERBIRD=1 RTLS_TEST_ARTIFACTS=$(abspath $(ARTIFACTS)) $(GO) test -race -count=1 -timeout 15m -run TestThunderbird -v ./internal/e2e
 
 # BENCH_DIR=DIR measures on another file system.
 bench-store:

@@ -1,0 +1,289 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "embed"
+)
+
+//go:embed testdata/thunderbird.js
+var thunderbirdScript string
+
+//go:embed testdata/thunderbird-prefs.js
+var thunderbirdPrefs string
+
+// thunderbird is a running Mozilla Thunderbird with one account and a screen of its own.
+type thunderbird struct {
+	*marionette
+	t       *testing.T
+	dir     string // its home; the profile is in it
+	display string
+	cmd     *exec.Cmd
+	ended   chan struct{} // closed when the process has ended
+}
+
+// makeThunderbird makes a profile with an account on d. The test's other programs
+// need no window, so they have no say in whether this one is installed.
+func makeThunderbird(t *testing.T, d *imapd, p *pki) *thunderbird {
+	t.Helper()
+	if os.Getenv("RTLS_TEST_THUNDERBIRD") == "" {
+		t.Skip("make test-thunderbird installs Thunderbird, which is large, and runs this")
+	}
+	tb := &thunderbird{t: t, dir: t.TempDir()}
+	prefs := strings.ReplaceAll(thunderbirdPrefs, "%PROXY", tb.startProxy())
+	putFile(t, tb.dir, "profile/user.js", d.fill(p, tb.dir, prefs))
+	tb.startScreen()
+	return tb
+}
+
+// startProxy takes what does not go to the mail server, refuses it, and notes it as a
+// failure: the tests talk to nobody else. It returns the port.
+func (tb *thunderbird) startProxy() string {
+	tb.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // the test's end waits for it
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.SetDeadline(time.Now().Add(imapTimeout))
+			request, _ := bufio.NewReader(conn).ReadString('\n')
+			tb.t.Errorf("Thunderbird asked the net for %q", request)
+			conn.Close()
+		}
+	}()
+	tb.t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	_, port, _ := strings.Cut(l.Addr().String(), ":")
+	return port
+}
+
+// startScreen starts an X server, which chooses the display's number itself.
+func (tb *thunderbird) startScreen() {
+	tb.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp")
+	cmd.ExtraFiles = []*os.File{w}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		tb.t.Fatalf("%v: make test-thunderbird installs it", err)
+	}
+	tb.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	_ = r.SetReadDeadline(time.Now().Add(imapTimeout))
+	if _, err := fmt.Fscan(r, &tb.display); err != nil {
+		tb.t.Fatalf("Xvfb: %v", err)
+	}
+}
+
+// start starts the program and waits until its window is there.
+func (tb *thunderbird) start() {
+	tb.t.Helper()
+	port := filepath.Join(tb.dir, "profile", "MarionetteActivePort")
+	if err := os.Remove(port); err != nil && !os.IsNotExist(err) {
+		tb.t.Fatal(err)
+	}
+	var output bytes.Buffer
+	tb.cmd = exec.Command("thunderbird", "--marionette", "--remote-allow-system-access", "--no-remote", "--profile", filepath.Join(tb.dir, "profile"))
+	tb.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + tb.dir, "LC_ALL=C.UTF-8", "DISPLAY=:" + tb.display,
+		"MOZ_LOG=IMAP:4", "MOZ_LOG_FILE=" + tb.path("imap"), "MOZ_CRASHREPORTER_DISABLE=1",
+		"MOZ_REMOTE_SETTINGS_DEVTOOLS=1"} // or it pays no heed to services.settings.server
+	tb.cmd.Stdout, tb.cmd.Stderr = &output, &output
+	tb.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	tb.cmd.WaitDelay = imapTimeout
+	if err := tb.cmd.Start(); err != nil {
+		tb.t.Fatalf("%v: make test-thunderbird installs it", err)
+	}
+	ended := make(chan struct{})
+	tb.ended = ended
+	group := -tb.cmd.Process.Pid
+	go func() {
+		defer close(ended)
+		_ = tb.cmd.Wait() // the tests of what it did say whether it went well
+	}()
+	tb.t.Cleanup(func() {
+		_ = syscall.Kill(group, syscall.SIGKILL) // and all its processes
+		<-ended
+		if log, err := os.ReadFile(tb.path("imap.moz_log")); err == nil {
+			tb.keep("thunderbird-imap.log", log)
+		}
+		if tb.t.Failed() {
+			tb.t.Logf("Thunderbird:\n%s", output.String())
+		}
+	})
+	var number []byte
+	tb.until("a port for Marionette", func() bool {
+		number, _ = os.ReadFile(port) // not there yet
+		return len(number) > 0
+	})
+	tb.marionette = dialMarionette(tb.t, string(number))
+	tb.until("its window", func() bool { return ask[bool](tb, "ready") })
+}
+
+// quit ends the program as its menu does.
+func (tb *thunderbird) quit() {
+	tb.t.Helper()
+	tb.do(tb.t, nil, "Marionette:Quit", map[string]any{"flags": []string{"eAttemptQuit"}})
+	select {
+	case <-tb.ended:
+	case <-time.After(imapTimeout):
+		tb.t.Fatal("Thunderbird does not end")
+	}
+}
+
+func (tb *thunderbird) path(name string) string { return filepath.Join(tb.dir, name) }
+
+// until waits until ok.
+func (tb *thunderbird) until(what string, ok func() bool) {
+	tb.t.Helper()
+	for deadline := time.Now().Add(2 * imapTimeout); !ok(); time.Sleep(50 * time.Millisecond) {
+		select {
+		case <-tb.ended:
+			tb.t.Fatalf("Thunderbird has ended; wanted %s", what)
+		default:
+		}
+		if time.Now().After(deadline) {
+			tb.t.Fatalf("Thunderbird never has %s", what)
+		}
+	}
+}
+
+// call calls a function of thunderbird.js.
+func (tb *thunderbird) call(function string, args ...any) {
+	tb.t.Helper()
+	ask[any](tb, function, args...)
+}
+
+// ask calls a function of thunderbird.js and returns what it returns.
+func ask[T any](tb *thunderbird, function string, args ...any) T {
+	tb.t.Helper()
+	var value T
+	tb.run(tb.t, &value, thunderbirdScript+"\nreturn "+function+"(...arguments);", args...)
+	return value
+}
+
+// source is a message as Thunderbird has it.
+func (tb *thunderbird) source(mailbox string, uid int) []byte {
+	tb.t.Helper()
+	return tb.decode(ask[string](tb, "source", mailbox, uid))
+}
+
+func (tb *thunderbird) decode(text string) []byte {
+	tb.t.Helper()
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		tb.t.Fatal(err)
+	}
+	return raw
+}
+
+// keep puts what a reader of the test may want to see where RTLS_TEST_ARTIFACTS says.
+func (tb *thunderbird) keep(name string, content []byte) {
+	tb.t.Helper()
+	dir := os.Getenv("RTLS_TEST_ARTIFACTS")
+	if dir == "" {
+		dir = tb.t.TempDir()
+	}
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		tb.t.Fatal(err)
+	}
+	tb.t.Logf("%s: %d bytes", path, len(content))
+}
+
+// screenshot keeps a picture of the window.
+func (tb *thunderbird) screenshot(name string) {
+	tb.t.Helper()
+	var picture string
+	tb.do(tb.t, &picture, "WebDriver:TakeScreenshot", map[string]any{"full": false})
+	tb.keep(name, tb.decode(picture))
+}
+
+// base64 is the authority as Thunderbird takes it.
+func (p *pki) base64(t *testing.T) string {
+	t.Helper()
+	block, _ := pem.Decode(p.PEM())
+	return base64.StdEncoding.EncodeToString(block.Bytes)
+}
+
+// connect makes Thunderbird log in for the first time.
+func (tb *thunderbird) connect(p *pki) {
+	tb.t.Helper()
+	tb.call("trust", p.base64(tb.t))
+	tb.call("addLogin", imapUser, imapPassword)
+	tb.call("logIn")
+}
+
+// shows opens a message and waits until it is on the screen with a text.
+func (tb *thunderbird) shows(mailbox string, uid uint32, text string) {
+	tb.t.Helper()
+	tb.call("open", mailbox, uid)
+	var got struct {
+		UID  uint32
+		Text string
+	}
+	tb.until("a message on the screen", func() bool {
+		tb.run(tb.t, &got, thunderbirdScript+"return shown();")
+		return got.UID == uid
+	})
+	if !strings.Contains(got.Text, text) {
+		tb.t.Errorf("it shows %q, want %q in it", got.Text, text)
+	}
+}
+
+// TestThunderbird has Mozilla Thunderbird do what people do with it, by the commands
+// of its menus, and holds what comes of that against the store.
+func TestThunderbird(t *testing.T) {
+	p := newPKI(t)
+	d := startIMAPD(t, p)
+	tb := makeThunderbird(t, d, p)
+	corpus := deliverCorpus(t, d)
+	tb.start()
+	tb.connect(p)
+	tb.until("an inbox", func() bool { return len(ask[map[string]string](tb, "folders")) > 0 })
+	tb.call("open", "INBOX")
+	tb.until("a list of all messages", func() bool {
+		return len(ask[map[string]string](tb, "folders")) > 1 && len(ask[map[string]any](tb, "messages", "INBOX")) == len(corpus)
+	})
+	tb.shows("INBOX", 1, "the spare keys hang behind the second door.")
+	tb.screenshot("thunderbird.png")
+	for i, m := range corpus {
+		exact := bytes.Equal(tb.source("INBOX", i+1), imapWire(m.Raw))
+		if exact == slices.Contains(thunderbirdAlters, m.Name) {
+			t.Errorf("%s: as it is: %t", m.Name, exact)
+		}
+	}
+	tb.quit()
+}
+
+// thunderbirdAlters are messages that Thunderbird has otherwise than the server sent
+// them: it ends each line, and stops at a NUL.
+var thunderbirdAlters = []string{"18-no-final-newline", "30-nul-bytes", "55-bare-cr"}
