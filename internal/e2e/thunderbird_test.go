@@ -1,289 +1,230 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"maps"
+	"os/user"
+	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
-	_ "embed"
+	"rtls/internal/imap/wire"
+	"rtls/internal/testmail"
+	"rtls/internal/testpki"
+	"rtls/store"
 )
-
-//go:embed testdata/thunderbird.js
-var thunderbirdScript string
-
-//go:embed testdata/thunderbird-prefs.js
-var thunderbirdPrefs string
-
-// thunderbird is a running Mozilla Thunderbird with one account and a screen of its own.
-type thunderbird struct {
-	*marionette
-	t       *testing.T
-	dir     string // its home; the profile is in it
-	display string
-	cmd     *exec.Cmd
-	ended   chan struct{} // closed when the process has ended
-}
-
-// makeThunderbird makes a profile with an account on d. The test's other programs
-// need no window, so they have no say in whether this one is installed.
-func makeThunderbird(t *testing.T, d *imapd, p *pki) *thunderbird {
-	t.Helper()
-	if os.Getenv("RTLS_TEST_THUNDERBIRD") == "" {
-		t.Skip("make test-thunderbird installs Thunderbird, which is large, and runs this")
-	}
-	tb := &thunderbird{t: t, dir: t.TempDir()}
-	prefs := strings.ReplaceAll(thunderbirdPrefs, "%PROXY", tb.startProxy())
-	putFile(t, tb.dir, "profile/user.js", d.fill(p, tb.dir, prefs))
-	tb.startScreen()
-	return tb
-}
-
-// startProxy takes what does not go to the mail server, refuses it, and notes it as a
-// failure: the tests talk to nobody else. It returns the port.
-func (tb *thunderbird) startProxy() string {
-	tb.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() { // the test's end waits for it
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_ = conn.SetDeadline(time.Now().Add(imapTimeout))
-			request, _ := bufio.NewReader(conn).ReadString('\n')
-			tb.t.Errorf("Thunderbird asked the net for %q", request)
-			conn.Close()
-		}
-	}()
-	tb.t.Cleanup(func() {
-		l.Close()
-		<-done
-	})
-	_, port, _ := strings.Cut(l.Addr().String(), ":")
-	return port
-}
-
-// startScreen starts an X server, which chooses the display's number itself.
-func (tb *thunderbird) startScreen() {
-	tb.t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		tb.t.Fatal(err)
-	}
-	defer r.Close()
-	cmd := exec.Command("Xvfb", "-displayfd", "3", "-screen", "0", "1280x800x24", "-nolisten", "tcp")
-	cmd.ExtraFiles = []*os.File{w}
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		tb.t.Fatalf("%v: make test-thunderbird installs it", err)
-	}
-	tb.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	_ = r.SetReadDeadline(time.Now().Add(imapTimeout))
-	if _, err := fmt.Fscan(r, &tb.display); err != nil {
-		tb.t.Fatalf("Xvfb: %v", err)
-	}
-}
-
-// start starts the program and waits until its window is there.
-func (tb *thunderbird) start() {
-	tb.t.Helper()
-	port := filepath.Join(tb.dir, "profile", "MarionetteActivePort")
-	if err := os.Remove(port); err != nil && !os.IsNotExist(err) {
-		tb.t.Fatal(err)
-	}
-	var output bytes.Buffer
-	tb.cmd = exec.Command("thunderbird", "--marionette", "--remote-allow-system-access", "--no-remote", "--profile", filepath.Join(tb.dir, "profile"))
-	tb.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + tb.dir, "LC_ALL=C.UTF-8", "DISPLAY=:" + tb.display,
-		"MOZ_LOG=IMAP:4", "MOZ_LOG_FILE=" + tb.path("imap"), "MOZ_CRASHREPORTER_DISABLE=1",
-		"MOZ_REMOTE_SETTINGS_DEVTOOLS=1"} // or it pays no heed to services.settings.server
-	tb.cmd.Stdout, tb.cmd.Stderr = &output, &output
-	tb.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	tb.cmd.WaitDelay = imapTimeout
-	if err := tb.cmd.Start(); err != nil {
-		tb.t.Fatalf("%v: make test-thunderbird installs it", err)
-	}
-	ended := make(chan struct{})
-	tb.ended = ended
-	group := -tb.cmd.Process.Pid
-	go func() {
-		defer close(ended)
-		_ = tb.cmd.Wait() // the tests of what it did say whether it went well
-	}()
-	tb.t.Cleanup(func() {
-		_ = syscall.Kill(group, syscall.SIGKILL) // and all its processes
-		<-ended
-		if log, err := os.ReadFile(tb.path("imap.moz_log")); err == nil {
-			tb.keep("thunderbird-imap.log", log)
-		}
-		if tb.t.Failed() {
-			tb.t.Logf("Thunderbird:\n%s", output.String())
-		}
-	})
-	var number []byte
-	tb.until("a port for Marionette", func() bool {
-		number, _ = os.ReadFile(port) // not there yet
-		return len(number) > 0
-	})
-	tb.marionette = dialMarionette(tb.t, string(number))
-	tb.until("its window", func() bool { return ask[bool](tb, "ready") })
-}
-
-// quit ends the program as its menu does.
-func (tb *thunderbird) quit() {
-	tb.t.Helper()
-	tb.do(tb.t, nil, "Marionette:Quit", map[string]any{"flags": []string{"eAttemptQuit"}})
-	select {
-	case <-tb.ended:
-	case <-time.After(imapTimeout):
-		tb.t.Fatal("Thunderbird does not end")
-	}
-}
-
-func (tb *thunderbird) path(name string) string { return filepath.Join(tb.dir, name) }
-
-// until waits until ok.
-func (tb *thunderbird) until(what string, ok func() bool) {
-	tb.t.Helper()
-	for deadline := time.Now().Add(2 * imapTimeout); !ok(); time.Sleep(50 * time.Millisecond) {
-		select {
-		case <-tb.ended:
-			tb.t.Fatalf("Thunderbird has ended; wanted %s", what)
-		default:
-		}
-		if time.Now().After(deadline) {
-			tb.t.Fatalf("Thunderbird never has %s", what)
-		}
-	}
-}
-
-// call calls a function of thunderbird.js.
-func (tb *thunderbird) call(function string, args ...any) {
-	tb.t.Helper()
-	ask[any](tb, function, args...)
-}
-
-// ask calls a function of thunderbird.js and returns what it returns.
-func ask[T any](tb *thunderbird, function string, args ...any) T {
-	tb.t.Helper()
-	var value T
-	tb.run(tb.t, &value, thunderbirdScript+"\nreturn "+function+"(...arguments);", args...)
-	return value
-}
-
-// source is a message as Thunderbird has it.
-func (tb *thunderbird) source(mailbox string, uid int) []byte {
-	tb.t.Helper()
-	return tb.decode(ask[string](tb, "source", mailbox, uid))
-}
-
-func (tb *thunderbird) decode(text string) []byte {
-	tb.t.Helper()
-	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		tb.t.Fatal(err)
-	}
-	return raw
-}
-
-// keep puts what a reader of the test may want to see where RTLS_TEST_ARTIFACTS says.
-func (tb *thunderbird) keep(name string, content []byte) {
-	tb.t.Helper()
-	dir := os.Getenv("RTLS_TEST_ARTIFACTS")
-	if dir == "" {
-		dir = tb.t.TempDir()
-	}
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, content, 0o644); err != nil {
-		tb.t.Fatal(err)
-	}
-	tb.t.Logf("%s: %d bytes", path, len(content))
-}
-
-// screenshot keeps a picture of the window.
-func (tb *thunderbird) screenshot(name string) {
-	tb.t.Helper()
-	var picture string
-	tb.do(tb.t, &picture, "WebDriver:TakeScreenshot", map[string]any{"full": false})
-	tb.keep(name, tb.decode(picture))
-}
-
-// base64 is the authority as Thunderbird takes it.
-func (p *pki) base64(t *testing.T) string {
-	t.Helper()
-	block, _ := pem.Decode(p.PEM())
-	return base64.StdEncoding.EncodeToString(block.Bytes)
-}
-
-// connect makes Thunderbird log in for the first time.
-func (tb *thunderbird) connect(p *pki) {
-	tb.t.Helper()
-	tb.call("trust", p.base64(tb.t))
-	tb.call("addLogin", imapUser, imapPassword)
-	tb.call("logIn")
-}
-
-// shows opens a message and waits until it is on the screen with a text.
-func (tb *thunderbird) shows(mailbox string, uid uint32, text string) {
-	tb.t.Helper()
-	tb.call("open", mailbox, uid)
-	var got struct {
-		UID  uint32
-		Text string
-	}
-	tb.until("a message on the screen", func() bool {
-		tb.run(tb.t, &got, thunderbirdScript+"return shown();")
-		return got.UID == uid
-	})
-	if !strings.Contains(got.Text, text) {
-		tb.t.Errorf("it shows %q, want %q in it", got.Text, text)
-	}
-}
 
 // TestThunderbird has Mozilla Thunderbird do what people do with it, by the commands
 // of its menus, and holds what comes of that against the store.
 func TestThunderbird(t *testing.T) {
 	p := newPKI(t)
-	d := startIMAPD(t, p)
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := startIMAPDWith(t, p, testpki.Leaf{Names: []string{"localhost"}}, "[lda]", fmt.Sprintf("user = %q", me.Username))
 	tb := makeThunderbird(t, d, p)
 	corpus := deliverCorpus(t, d)
+	tb.makeFolders(d, p)
 	tb.start()
-	tb.connect(p)
-	tb.until("an inbox", func() bool { return len(ask[map[string]string](tb, "folders")) > 0 })
+	tb.introduce(p)
+	tb.finds(len(corpus))
+	tb.reads(d, corpus)
+	tb.call("press", "cmd_toggleMessagePane") // or what is selected next is read, too
+	tb.marks(d)
+	tb.sorts(d, p, corpus)
+	tb.hears(d, p)
+	tb.writes(d, p)
+	tb.quit()
+	tb.comesBack(d, p, 10)
+	tb.quit()
+	tb.prefer("mail.server.server1.use_condstore", "true")
+	tb.comesBack(d, p, 11)
+	tb.quit() // with a change number (RFC 7162), which it asks by from now on
+	tb.comesBack(d, p, 12)
+	if tb.quit(); !regexp.MustCompile(`UID fetch 1:\* \(FLAGS\) \(CHANGEDSINCE \d+\)`).MatchString(tb.dialogue()) {
+		t.Error("Thunderbird does not ask by change number")
+	}
+}
+
+// tbFolders are the folders that Thunderbird must find, with what they are for. None
+// has the name that it would give them.
+var tbFolders = map[string]string{"INBOX": "", "Verschickt": "Sent", "Entwürfe": "Drafts", "Papierkorb": "Trash", "Spam": "Junk", "Ablage": "Archive", "Work": "", "Work/Berth & boat": ""}
+
+func (tb *thunderbird) makeFolders(d *imapd, p *pki) {
+	tb.t.Helper()
+	c := d.login(tb.t, p, "")
+	c.ok("ENABLE UTF8=ACCEPT")
+	for name, use := range tbFolders {
+		if use != "" {
+			c.ok(`CREATE %q (USE (\%s))`, name, use)
+		} else if name != "INBOX" {
+			_ = c.do("CREATE %q", name) // Work is there once its subfolder is
+		}
+		c.ok("SUBSCRIBE %q", name)
+	}
+	c.ok("CREATE Unsubscribed")
+}
+
+// finds: the folders by their special use (RFC 6154), and all messages of the inbox.
+func (tb *thunderbird) finds(messages int) {
+	tb.t.Helper()
 	tb.call("open", "INBOX")
-	tb.until("a list of all messages", func() bool {
-		return len(ask[map[string]string](tb, "folders")) > 1 && len(ask[map[string]any](tb, "messages", "INBOX")) == len(corpus)
-	})
+	var folders map[string]string
+	tb.until("all folders", func() bool {
+		folders = ask[map[string]string](tb, "folders")
+		return maps.Equal(folders, tbFolders)
+	}, &folders)
+	tb.until("a list of all messages", func() bool { return len(tb.messages("INBOX")) == messages })
+	for uid, m := range tb.messages("INBOX") {
+		if m.Read || m.Starred || slices.Contains(m.Keywords, "$requiretls") != (uid%3 == 1) {
+			tb.t.Errorf("UID %d is %+v", uid, m)
+		}
+	}
+}
+
+// reads: one on the screen, which makes it read, and all of them octet by octet.
+func (tb *thunderbird) reads(d *imapd, corpus []testmail.Message) {
+	tb.t.Helper()
 	tb.shows("INBOX", 1, "the spare keys hang behind the second door.")
 	tb.screenshot("thunderbird.png")
 	for i, m := range corpus {
 		exact := bytes.Equal(tb.source("INBOX", i+1), imapWire(m.Raw))
 		if exact == slices.Contains(thunderbirdAlters, m.Name) {
-			t.Errorf("%s: as it is: %t", m.Name, exact)
+			tb.t.Errorf("%s: as it is: %t", m.Name, exact)
 		}
 	}
-	tb.quit()
+	d.expectFlags(tb.t, map[uint32]store.Flags{1: store.Seen})
 }
 
 // thunderbirdAlters are messages that Thunderbird has otherwise than the server sent
-// them: it ends each line, and stops at a NUL.
+// them: it ends the last line, and takes CR CR LF for the end of one.
 var thunderbirdAlters = []string{"18-no-final-newline", "30-nul-bytes", "55-bare-cr"}
+
+// marks: flags and keywords.
+func (tb *thunderbird) marks(d *imapd) {
+	tb.t.Helper()
+	tb.press("INBOX", []int{1}, "cmd_markAsUnread")
+	tb.press("INBOX", []int{2, 30, 40}, "cmd_markAsFlagged")
+	tb.press("INBOX", []int{3}, "cmd_markAsRead")
+	tb.press("INBOX", []int{2}, "cmd_tag1")
+	tb.press("INBOX", []int{9}, "cmd_markAsJunk")
+	tb.until("flags on the server", func() bool {
+		all := d.stored(tb.t, "INBOX")
+		return all[0].Flags == 0 && all[1].Flags == store.Flagged && all[2].Flags == store.Seen && all[29].Flags == store.Flagged &&
+			all[39].Flags == store.Flagged && slices.Equal(all[1].Keywords, []string{"$label1"}) && slices.Contains(all[8].Keywords, "Junk")
+	})
+	tb.press("INBOX", []int{30, 40}, "cmd_markAsFlagged")
+	tb.press("INBOX", []int{2}, "cmd_tag1")
+	tb.until("flags taken away", func() bool {
+		all := d.stored(tb.t, "INBOX")
+		return all[29].Flags == 0 && all[39].Flags == 0 && len(all[1].Keywords) == 0
+	})
+}
+
+// sorts: messages go to other folders, and keep their octets, flags and tags there.
+func (tb *thunderbird) sorts(d *imapd, p *pki, corpus []testmail.Message) {
+	tb.t.Helper()
+	sent := func(uids ...int) []string {
+		var texts []string
+		for _, uid := range uids {
+			texts = append(texts, string(imapWire(corpus[uid-1].Raw)))
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	year := regexp.MustCompile(`(?m)^Date: .* (\d{4}) `).FindSubmatch(corpus[7].Raw)
+	for _, step := range []struct {
+		command string
+		uids    []int
+		to      string
+		param   []any
+	}{
+		{"cmd_moveMessage", []int{2, 4, 21, 22, 23, 27}, "Work/Berth & boat", []any{"Work/Berth & boat"}},
+		{"cmd_copyMessage", []int{7, 24}, "Work", []any{"Work"}},
+		{"cmd_deleteMessage", []int{6, 60}, "Papierkorb", nil},
+		{"cmd_archive", []int{8}, "Ablage/" + string(year[1]), nil},
+	} {
+		tb.press("INBOX", step.uids, step.command, step.param...)
+		tb.until(step.command+" done", func() bool {
+			return d.has(tb.t, step.to) && len(d.stored(tb.t, step.to)) == len(step.uids)
+		})
+		if got := d.texts(tb.t, p, wire.EncodeUTF7(step.to)); !slices.Equal(got, sent(step.uids...)) {
+			tb.t.Errorf("%s: %s has %.500q", step.command, step.to, got)
+		}
+	}
+	moved := d.stored(tb.t, "Work/Berth & boat")
+	if moved[0].Flags != store.Flagged || moved[1].Tag != store.TagRequire {
+		tb.t.Errorf("moved: %+v", moved[:2])
+	}
+	tb.until("an inbox without them", func() bool { return len(d.stored(tb.t, "INBOX")) == len(corpus)-9 })
+}
+
+// hears: what others do, without asking for it.
+func (tb *thunderbird) hears(d *imapd, p *pki) {
+	tb.t.Helper()
+	before := len(tb.messages("INBOX"))
+	r := run(tb.t, strings.NewReader("From: bob@example.org\nSubject: delivered meanwhile\n\nhello\n"), "rtls-lda", "--config", d.path("rtls.toml"), "-d", imapUser)
+	did(tb.t, r, "rtls-lda")
+	tb.until("what was delivered", func() bool { return len(tb.messages("INBOX")) == before+1 })
+	stored := d.stored(tb.t, "INBOX")
+	last := stored[len(stored)-1].UID
+	if got := tb.messages("INBOX")[last]; got.Subject != "delivered meanwhile" {
+		tb.t.Errorf("UID %d is %+v", last, got)
+	}
+	c := d.login(tb.t, p, "INBOX")
+	c.ok(`UID STORE %d +FLAGS (\Flagged \Seen)`, last)
+	tb.until("others' flags", func() bool { m := tb.messages("INBOX")[last]; return m.Starred && m.Read })
+	c.ok(`UID STORE %d -FLAGS (\Flagged)`, last)
+	tb.until("others' flags taken away", func() bool { return !tb.messages("INBOX")[last].Starred })
+	c.ok(`UID STORE %d +FLAGS (\Deleted)`, last)
+	c.ok(`UID EXPUNGE %d`, last)
+	tb.until("what others expunged gone", func() bool { return len(tb.messages("INBOX")) == before })
+}
+
+// writes: folders and messages of its own.
+func (tb *thunderbird) writes(d *imapd, p *pki) {
+	tb.t.Helper()
+	tb.call("createFolder", "Work", "Höhle & Co")
+	tb.until("a new folder", func() bool { return d.has(tb.t, "Work/Höhle & Co") && tb.folder("Work/Höhle & Co") })
+	tb.call("renameFolder", "Work/Höhle & Co", "Хата")
+	tb.until("another name for it", func() bool { return d.has(tb.t, "Work/Хата") && tb.folder("Work/Хата") })
+	tb.call("deleteFolder", "Work/Хата")
+	tb.until("it in the trash", func() bool { return d.has(tb.t, "Papierkorb/Хата") && tb.folder("Papierkorb/Хата") })
+
+	upload := []byte("From: alice@example.org\r\nSubject: sent\r\n\r\nh\xc3\xa9llo\r\n")
+	putFile(tb.t, tb.dir, "upload", string(upload))
+	tb.call("upload", tb.path("upload"), "Verschickt")
+	tb.until("the upload", func() bool { return slices.Equal(d.texts(tb.t, p, "Verschickt"), []string{string(upload)}) })
+
+	tb.call("compose", "bob@example.net", "Grüße", "noch nicht fertig")
+	tb.until("a draft", func() bool { return ask[bool](tb, "saveDraft") })
+	tb.until("the draft on the server", func() bool { return len(d.stored(tb.t, "Entwürfe")) == 1 })
+	if got := d.texts(tb.t, p, wire.EncodeUTF7("Entwürfe"))[0]; !strings.Contains(got, "noch nicht fertig") {
+		tb.t.Errorf("the draft: %q", got)
+	}
+	if got := ask[[]int](tb, "search", "INBOX", "the spare keys"); !slices.Equal(got, []int{1}) {
+		tb.t.Errorf("the server finds %v", got)
+	}
+}
+
+// comesBack: after a start anew it finds what has changed in the meantime.
+func (tb *thunderbird) comesBack(d *imapd, p *pki, flagged uint32) {
+	tb.t.Helper()
+	c := d.login(tb.t, p, "INBOX")
+	gone := flagged + 20
+	c.ok(`UID STORE %d +FLAGS (\Flagged)`, flagged)
+	c.ok(`UID STORE %d +FLAGS (\Deleted)`, gone)
+	c.ok("UID EXPUNGE %d", gone)
+	c.append("INBOX", "", []byte("Subject: meanwhile\r\n\r\nmeanwhile\r\n"))
+	want := len(d.stored(tb.t, "INBOX"))
+	tb.start()
+	tb.call("open", "INBOX")
+	tb.until("what changed", func() bool {
+		all := tb.messages("INBOX")
+		_, there := all[gone]
+		return len(all) == want && !there && all[flagged].Starred
+	})
+}

@@ -18,10 +18,12 @@ user_pref("mail.server.server1.directory-rel", "[ProfD]ImapMail/localhost");
 user_pref("mail.server.server1.login_at_startup", false);
 user_pref("mail.server.server1.check_new_mail", false); // there is IDLE
 user_pref("mail.server.server1.autosync_offline_stores", false);
+user_pref("mail.server.server1.spamLevel", 0); // it marks nothing by its own judgement
 
 // No questions, and no words on the screen but those of the mail.
 user_pref("mail.rights.version", 1);
 user_pref("mail.shell.checkDefaultClient", false);
+user_pref("mailnews.confirm.moveFoldersToTrash", false);
 user_pref("mailnews.start_page.enabled", false);
 user_pref("mail.inappnotifications.enabled", false);
 

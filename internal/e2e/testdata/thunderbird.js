@@ -2,6 +2,8 @@
 
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
 
+const { FileUtils } = ChromeUtils.importESModule("resource://gre/modules/FileUtils.sys.mjs");
+
 const imapServer = () => MailServices.accounts.allServers.find(server => server.type == "imap");
 const pane = () => window.gTabmail.currentAbout3Pane;
 
@@ -40,11 +42,6 @@ async function addLogin(user, password) {
   await Services.logins.addLoginAsync(login);
 }
 
-// logIn asks the server for its folders, as a click on the account does.
-function logIn() {
-  imapServer().performExpand(window.msgWindow);
-}
-
 function folders() {
   const names = { Inbox: "", SentMail: "Sent", Drafts: "Drafts", Trash: "Trash", Junk: "Junk", Archive: "Archive" };
   const all = {};
@@ -64,12 +61,15 @@ function messages(path) {
   return all;
 }
 
-// open shows a folder, and a message of it if one is named.
-function open(path, uid) {
+// open shows a folder. The first time it logs in, and lists all folders.
+function open(path) {
   pane().displayFolder(folder(path).URI);
-  if (uid) {
-    pane().selectMessage(message(path, uid));
-  }
+}
+
+// select selects messages of a folder, the first of which is shown if it is alone.
+function select(path, uids) {
+  open(path);
+  pane().threadTree.selectedIndices = uids.map(uid => pane().gDBView.findIndexOfMsgHdr(message(path, uid), true));
 }
 
 // shown is the message in the window, once it is all there.
@@ -108,4 +108,76 @@ async function source(path, uid) {
   });
   // Lines of its own, if it has the message on its disk.
   return btoa(text.replace(/^X-Mozilla-Status: .*\r?\nX-Mozilla-Status2: .*\r?\n/, ""));
+}
+
+function createFolder(path, name) {
+  folder(path).createSubfolder(name, window.msgWindow);
+}
+
+function renameFolder(path, name) {
+  folder(path).rename(name, window.msgWindow);
+}
+
+// deleteFolder moves a folder to the trash.
+function deleteFolder(path) {
+  folder(path).deleteSelf(window.msgWindow);
+}
+
+// upload puts a file into a folder, as what has been sent.
+async function upload(file, path) {
+  await new Promise((resolve, reject) => MailServices.copy.copyFileMessage(
+    new FileUtils.File(file), folder(path), null, false, Ci.nsMsgMessageFlags.Read, "", {
+      QueryInterface: ChromeUtils.generateQI(["nsIMsgCopyServiceListener"]),
+      onStartCopy() {},
+      onProgress() {},
+      setMessageKey() {},
+      getMessageId() { return null; },
+      onStopCopy(status) { status ? reject(new Error(status.toString(16))) : resolve(); },
+    }, window.msgWindow));
+}
+
+// compose opens the window for a new message.
+function compose(to, subject, body) {
+  const fields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
+  Object.assign(fields, { to, subject, body });
+  const params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
+  Object.assign(params, { composeFields: fields, format: Ci.nsIMsgCompFormat.PlainText, type: Ci.nsIMsgCompType.New, identity: MailServices.accounts.defaultAccount.defaultIdentity });
+  MailServices.compose.OpenComposeWindowWithParams(null, params);
+}
+
+// saveDraft saves what is composed, and closes its window. It returns false as long as
+// that is not ready for it.
+async function saveDraft() {
+  const composing = Services.wm.getMostRecentWindow("msgcompose");
+  if (!composing?.gMsgCompose?.editor || composing.gWindowLocked) {
+    return false;
+  }
+  await composing.SaveAsDraft();
+  composing.close();
+  return true;
+}
+
+// search has the server search for a text in bodies.
+async function search(path, text) {
+  const session = Cc["@mozilla.org/messenger/searchSession;1"].createInstance(Ci.nsIMsgSearchSession);
+  session.addScopeTerm(Ci.nsMsgSearchScope.onlineMail, folder(path));
+  const term = session.createTerm();
+  term.attrib = Ci.nsMsgSearchAttrib.Body;
+  const value = term.value;
+  value.attrib = term.attrib;
+  value.str = text;
+  term.value = value;
+  term.op = Ci.nsMsgSearchOp.Contains;
+  session.appendTerm(term);
+  const found = [];
+  await new Promise((resolve, reject) => {
+    session.registerListener({
+      QueryInterface: ChromeUtils.generateQI(["nsIMsgSearchNotify"]),
+      onNewSearch() {},
+      onSearchHit(m) { found.push(m.messageKey); },
+      onSearchDone(status) { status ? reject(new Error(status.toString(16))) : resolve(); },
+    });
+    session.search(window.msgWindow);
+  });
+  return found;
 }
