@@ -96,6 +96,9 @@ func (s *session) authenticate(ctx context.Context) error {
 	if !l.wanted() || s.mechanism != "" {
 		return nil
 	}
+	if s.clear() {
+		return cli.Errorf(cli.Config, "there is no login without TLS, nothing was sent")
+	}
 	name, err := s.choose()
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ type Finding struct {
 	StartTLS bool
 	Err      *Error // why nothing could be sent there; what follows may be empty then
 
-	TLSVersion uint16
+	TLSVersion uint16 // 0: a Unix socket without TLS, if there is no Err
 	Cipher     uint16
 	Chain      []string  // subjects, the server's own first
 	Expires    time.Time // of the first certificate of the chain to do so
@@ -62,8 +62,10 @@ func check(ctx context.Context, t *Target, o Options, login bool) Finding {
 	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
 	defer stop()
 	defer s.bye()
-	state := s.conn.(*tls.Conn).ConnectionState() // open has made sure
-	f.session(s, state)
+	if conn, ok := s.conn.(*tls.Conn); ok { // open has made sure, unless no TLS is wanted
+		f.secured(s, conn.ConnectionState())
+	}
+	f.session(s)
 	if t.Login.wanted() {
 		if f.Mechanism, err = s.choose(); err == nil && login {
 			if err = s.login(ctx, f.Mechanism); err == nil {
@@ -77,7 +79,8 @@ func check(ctx context.Context, t *Target, o Options, login bool) Finding {
 	return f
 }
 
-func (f *Finding) session(s *session, state tls.ConnectionState) {
+// secured notes what TLS has shown.
+func (f *Finding) secured(s *session, state tls.ConnectionState) {
 	f.TLSVersion, f.Cipher = state.Version, state.CipherSuite
 	f.Chain = subjects(state)
 	f.KeyPin = tlsconf.KeyPin(state.PeerCertificates[0])
@@ -94,6 +97,10 @@ func (f *Finding) session(s *session, state tls.ConnectionState) {
 		}
 	}
 	f.Pinned = s.target.TLS.VerifyConnection != nil
+}
+
+// session notes what the server offers.
+func (f *Finding) session(s *session) {
 	f.RequireTLS = s.offers(requiretls.Keyword)
 	f.Size, _ = strconv.ParseInt(s.extensions["SIZE"], 10, 64)
 	f.Mechanisms = strings.Fields(strings.ToUpper(s.extensions["AUTH"]))
@@ -107,6 +114,9 @@ func (f *Finding) session(s *session, state tls.ConnectionState) {
 func (f *Finding) Fit(wish requiretls.Wish) error {
 	if f.Err != nil {
 		return f.Err
+	}
+	if wish == requiretls.Yes && f.TLSVersion == 0 {
+		return noTLS("%s: the server is to be used without TLS", f.Target)
 	}
 	if wish == requiretls.Yes && !f.RequireTLS {
 		return cli.Errorf(cli.Unavailable, "%s: the server does not offer REQUIRETLS", f.Target).WithStatus(requiretls.StatusNoSupport)

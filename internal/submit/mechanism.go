@@ -20,7 +20,7 @@ func (s *session) mechanismClient(x *exchange, secret string) error {
 		err = s.scramClient(x, secret)
 	case oauthBearer:
 		x.client = &tokenClient{
-			Client:  sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: x.user, Token: secret, Host: s.target.Host, Port: s.target.Port}),
+			Client:  sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: x.user, Token: secret, Host: s.target.name(), Port: s.target.Port}),
 			goodbye: []byte{1}, // RFC 7628 section 3.2.3
 		}
 	case xoauth2:

@@ -10,7 +10,7 @@ import (
 // Receipt is what is known of an accepted message.
 type Receipt struct {
 	Target     string // host:port
-	TLSVersion uint16
+	TLSVersion uint16 // 0: a Unix socket without TLS; the next four are empty then
 	Cipher     uint16
 	Chain      []string // subjects of the verified chain, the server's own first
 	KeyPin     string   // of the server's key, see tlsconf.KeyPin
@@ -18,16 +18,20 @@ type Receipt struct {
 	Mechanism  string   // of the login, or empty
 	Announced  bool     // REQUIRETLS was in the EHLO reply inside TLS
 	RequireTLS bool     // REQUIRETLS was on MAIL
-	Reply      Reply    // to the final dot
+	Reply      Reply    // to the final dot; of LMTP the last
 }
 
 func (s *session) receipt(state tls.ConnectionState, m *Mail, reply Reply) *Receipt {
+	pin := ""
+	if len(state.PeerCertificates) > 0 {
+		pin = tlsconf.KeyPin(state.PeerCertificates[0])
+	}
 	return &Receipt{
 		Target:     s.target.addr(),
 		TLSVersion: state.Version,
 		Cipher:     state.CipherSuite,
 		Chain:      subjects(state),
-		KeyPin:     tlsconf.KeyPin(state.PeerCertificates[0]),
+		KeyPin:     pin,
 		DANE:       s.records != nil,
 		Mechanism:  s.mechanism,
 		Announced:  s.offers(requiretls.Keyword),

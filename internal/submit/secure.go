@@ -15,8 +15,21 @@ import (
 	"rtls/internal/tlsconf"
 )
 
-// secure brings the session to an EHLO inside TLS.
+// clear says that the session has no TLS and needs none, since nothing of it leaves
+// this host.
+func (s *session) clear() bool {
+	_, socket := s.target.socket()
+	return s.target.Clear && socket
+}
+
+// secure brings the session to an EHLO inside TLS, if it is not clear.
 func (s *session) secure() error {
+	if s.clear() {
+		if err := s.greeting(); err != nil {
+			return err
+		}
+		return s.hello()
+	}
 	if !s.target.StartTLS {
 		if err := s.handshake(); err != nil {
 			return err
@@ -64,13 +77,17 @@ func (s *session) greeting() error {
 }
 
 func (s *session) hello() error {
-	r, err := s.command("EHLO " + s.heloName())
+	verb := "EHLO"
+	if s.target.LMTP {
+		verb = "LHLO" // RFC 2033 section 4.1
+	}
+	r, err := s.command(verb + " " + s.heloName())
 	if err != nil {
 		return err
 	}
 	if !r.positive() {
 		s.quit()
-		return refused(stageHello, "EHLO", r)
+		return refused(stageHello, verb, r)
 	}
 	s.extensions = make(map[string]string)
 	for _, line := range r.Lines[1:] {
@@ -187,14 +204,14 @@ func (s *session) verified() (tls.ConnectionState, error) {
 		return state, noTLS("the TLS session is not verified, nothing was sent")
 	}
 	if s.records != nil {
-		if err := tlsconf.VerifyDANE(state, s.records, s.target.Host); err != nil {
+		if err := tlsconf.VerifyDANE(state, s.records, s.target.name()); err != nil {
 			return state, noTLS("%w, nothing was sent", err)
 		}
 	} else {
 		if len(state.VerifiedChains) == 0 {
 			return state, noTLS("the TLS session is not verified, nothing was sent")
 		}
-		if err := verifyName(state.PeerCertificates[0], s.target.Host); err != nil {
+		if err := verifyName(state.PeerCertificates[0], s.target.name()); err != nil {
 			return state, noTLS("the server's certificate is not valid, nothing was sent: %w", err)
 		}
 	}
@@ -208,7 +225,11 @@ func (s *session) verified() (tls.ConnectionState, error) {
 
 // guard stands before everything that tells the server something: the session is
 // verified and, if wished, REQUIRETLS stood in the EHLO reply that came inside TLS.
+// Only what has no such wish may go without TLS, where the target allows that.
 func (s *session) guard(wish requiretls.Wish) (tls.ConnectionState, error) {
+	if s.clear() && wish != requiretls.Yes {
+		return tls.ConnectionState{}, nil
+	}
 	state, err := s.verified()
 	if err != nil {
 		s.dead = true

@@ -28,6 +28,7 @@ type session struct {
 	lead       *exchange         // a login that travels with the first MAIL
 	at         stage             // how far this message has come
 	dotSent    bool              // all of the message may have left
+	outcome    Outcome           // of this message, over LMTP
 	taken      int               // messages so far
 	dead       bool              // nothing more can be sent here
 }
@@ -49,7 +50,7 @@ func open(ctx context.Context, t *Target, o Options) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
 	defer stop()
 	err := s.secure()
-	if err == nil {
+	if err == nil && !s.clear() {
 		if _, err = s.verified(); err != nil {
 			s.quit()
 		}
@@ -79,7 +80,11 @@ func (s *session) dial(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeouts.Connect)
 	defer cancel()
-	conn, err := dial(ctx, "tcp", s.target.addr())
+	network, addr := "tcp", s.target.addr()
+	if path, ok := s.target.socket(); ok {
+		network, addr = "unix", path
+	}
+	conn, err := dial(ctx, network, addr)
 	if err != nil {
 		return err
 	}
@@ -119,7 +124,7 @@ func (s *session) close() {
 // session can live on after an error: what one message needs, the next may do without.
 func (s *session) send(ctx context.Context, m *Mail, last bool) (*Receipt, error) {
 	stop := context.AfterFunc(ctx, func() { s.raw.Close() })
-	s.dotSent = false
+	s.dotSent, s.outcome = false, Outcome{}
 	receipt, err := s.run(ctx, m, last)
 	if !stop() {
 		s.dead = true

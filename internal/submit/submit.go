@@ -17,6 +17,9 @@
 // closed without the final dot. So it is after a login that failed.
 //
 // Send is for one message and one target, a Session for more of either.
+//
+// A target can be an LMTP server. It refuses recipients after the text too, each for
+// itself, so that a message can be taken for some and not for others: see Outcome.
 package submit
 
 import (
@@ -27,6 +30,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"rtls/internal/cli"
@@ -36,7 +40,7 @@ import (
 
 // Target is a submission server and how to log in there.
 type Target struct {
-	Host     string
+	Host     string // or the path of a Unix socket, behind UnixPrefix
 	Port     int
 	StartTLS bool // TLS begins with STARTTLS, not at once
 
@@ -45,7 +49,18 @@ type Target struct {
 	SRV      string
 	SRVAllow []string // hosts outside the domain that its records may name unproven
 
-	// TLS verifies the server; it comes from tlsconf.Client with Host as the name.
+	// LMTP says that the server delivers, and answers for each recipient (RFC 2033).
+	LMTP bool
+	// Clear has no TLS, and works over a Unix socket only. What wishes for REQUIRETLS
+	// is not sent there, and nobody logs in.
+	Clear bool
+
+	// Name is who the certificate has to be for, if that is not Host. A Unix socket
+	// needs one.
+	Name string
+
+	// TLS verifies the server; it comes from tlsconf.Client with Host, or Name, as the
+	// name.
 	TLS *tls.Config
 	// DANE verifies the server by TLSA records in place of TLS's authorities, where
 	// there are some that DNSSEC proves (RFC 7672).
@@ -61,7 +76,24 @@ type Target struct {
 // Dial makes a connection, as net.Dialer's DialContext does.
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+// UnixPrefix stands before the path of a Unix socket where a host could stand.
+const UnixPrefix = "unix:"
+
+// socket is the path of a Unix socket.
+func (t *Target) socket() (path string, ok bool) { return strings.CutPrefix(t.Host, UnixPrefix) }
+
+// name is who the server has to be.
+func (t *Target) name() string {
+	if t.Name != "" {
+		return t.Name
+	}
+	return t.Host
+}
+
 func (t *Target) addr() string {
+	if _, unix := t.socket(); unix {
+		return t.Host
+	}
 	if t.SRV != "" && t.Host == "" {
 		return "_submissions._tcp." + t.SRV
 	}
@@ -142,6 +174,9 @@ type Error struct {
 	// MaybeSent is set when the connection was lost between the end of the message
 	// and the reply to it: the server may have it (RFC 5321 section 4.2.5).
 	MaybeSent bool
+	// Outcome is what an LMTP server did with a message that was not the same for all
+	// recipients.
+	Outcome Outcome
 
 	err         *cli.Error
 	verdict     bool // the message is at fault, not the target
@@ -178,6 +213,9 @@ func (s *session) fail(ctx context.Context, err error) *Error {
 	if _, ok := errors.AsType[*unreadable](err); ok {
 		out.verdict = true
 	}
+	if s.outcome.mixed() { // another target would give it to those who have it again
+		out.Outcome, out.verdict = s.outcome, true
+	}
 	e, ok := errors.AsType[*cli.Error](err)
 	switch {
 	case ctx.Err() != nil && out.Reply.Code == 0:
@@ -191,7 +229,9 @@ func (s *session) fail(ctx context.Context, err error) *Error {
 	enough := isRefusal && r.at == stageMail && r.reply.Code/100 == 4 && s.taken > 0
 	out.lost = !out.MaybeSent && (!ok || out.Reply.Code == 421 || enough)
 	text := fmt.Errorf("%s: %w", out.Target, e.Err)
-	if out.MaybeSent {
+	if out.MaybeSent && out.Outcome.mixed() {
+		text = fmt.Errorf("%w; the message was delivered to %s, and may have been to the others", text, list(out.Outcome.Done))
+	} else if out.MaybeSent {
 		text = fmt.Errorf("%w; the message was sent and not acknowledged, so it may have been taken", text)
 	}
 	out.err = &cli.Error{Code: e.Code, Status: e.Status, Err: text, Hint: e.Hint}

@@ -151,7 +151,7 @@ func (s *session) envelope(m *Mail, last bool) (dataAsked bool, err error) {
 		return dataAsked, nil
 	}
 	s.abandon(dataAsked, last)
-	return false, refusals.err(len(m.To))
+	return false, refusals.err(len(m.To), "the message was sent to none of the other recipients either")
 }
 
 // writeGroup sends a group of commands, with the login before them if there is one
@@ -258,7 +258,7 @@ func (s *session) halfWritten(err, ours error) error {
 // content sends the text and what ends it, and QUIT in the same group if this was the
 // last message and that is allowed.
 func (s *session) content(m *Mail, last bool) (Reply, error) {
-	write, end, replies := s.writeText, ".\r\n", 1
+	write, end, replies := s.writeText, ".\r\n", 1 // and what verdict adds
 	if s.chunking() {
 		write, end, replies = s.writeChunk, "BDAT 0 LAST\r\n", 2
 	}
@@ -282,24 +282,41 @@ func (s *session) content(m *Mail, last bool) (Reply, error) {
 	if err := s.conn.SetReadDeadline(time.Now().Add(s.o.Timeouts.Final)); err != nil {
 		return Reply{}, s.lost(err)
 	}
-	r, err := s.read()
-	for ; replies > 1 && err == nil && r.positive(); replies-- { // after a refusal there is nothing to learn
-		r, err = s.read()
+	r, err := s.verdict(m, replies)
+	if _, judged := errors.AsType[*refusal](err); err != nil && !judged {
+		return Reply{}, s.lost(err)
 	}
 	switch {
-	case err != nil:
-		return Reply{}, s.lost(err)
-	case replies > 1:
-		s.dead = true
+	case s.dead && !together:
 	case together:
 		s.awaitEnd()
 	case last:
 		s.quit()
 	}
-	if !r.positive() {
-		return Reply{}, refused(stageData, "the message", r)
+	return r, err
+}
+
+// verdict reads what the server says of the whole message: the last of some replies,
+// or over LMTP one for each recipient from there on (RFC 2033 section 4.2).
+func (s *session) verdict(m *Mail, replies int) (Reply, error) {
+	for ; replies > 1; replies-- {
+		r, err := s.read()
+		if err == nil && !r.positive() { // there is nothing to learn from the rest
+			s.dead = true
+			err = refused(stageData, "the message", r)
+		}
+		if err != nil {
+			return Reply{}, err
+		}
 	}
-	return r, nil
+	if s.target.LMTP {
+		return s.verdicts(m)
+	}
+	r, err := s.read()
+	if err == nil && !r.positive() {
+		err = refused(stageData, "the message", r)
+	}
+	return r, err
 }
 
 // unreadable is for a message that is at fault itself; no other target can help.
@@ -328,8 +345,9 @@ func (j *rejections) note(m *Mail, index int, r Reply) {
 }
 
 // err is one error for all of them. NoUser means that no recipient exists. One that
-// is refused for good makes all of it permanent: to try again would be in vain.
-func (j *rejections) err(recipients int) error {
+// is refused for good makes all of it permanent: to try again would be in vain. Others
+// says what became of those that were not refused.
+func (j *rejections) err(recipients int, others string) *refusal {
 	if j.mail != nil {
 		return j.mail
 	}
@@ -355,8 +373,8 @@ func (j *rejections) err(recipients int) error {
 		}
 		texts = append(texts, r.err.Err)
 	}
-	if recipients > len(j.rcpts) {
-		texts = append(texts, errors.New("the message was sent to none of the other recipients either"))
+	if recipients > len(j.rcpts) && others != "" {
+		texts = append(texts, errors.New(others))
 	}
 	e := cli.Errorf(code, "%w", errors.Join(texts...)).WithStatus(worst.err.Status)
 	return &refusal{reply: worst.reply, err: e, at: stageRcpt, verdict: unknown > 0}
