@@ -113,17 +113,17 @@ func queuesFirst(o *options, s *settings) bool {
 
 // keep puts a message into the queue, and starts to send it if that was asked for.
 func (q *queue) keep(m *compose.Message) (id string, err error) {
-	id, err = q.add(m, nil)
+	id, err = q.add(m, m.To, nil)
 	if err == nil && q.o.delivery == deliverBehind && q.spool.Owned() {
 		q.behind("-qI" + id)
 	}
 	return id, err
 }
 
-func (q *queue) add(m *compose.Message, why *spool.Failure) (string, error) {
+func (q *queue) add(m *compose.Message, to []string, why *spool.Failure) (string, error) {
 	id, err := q.spool.Add(spool.Record{
 		From:       m.From,
-		To:         m.To,
+		To:         to,
 		Wish:       q.s.wish,
 		Return:     q.o.dsn.Return,
 		EnvelopeID: q.o.dsn.EnvelopeID,
@@ -144,7 +144,8 @@ func (q *queue) add(m *compose.Message, why *spool.Failure) (string, error) {
 }
 
 // settle ends the sending of a message whose caller waits: what may succeed later is
-// kept, and then the error says why. Who was interrupted wants it to end, and still has
+// kept, and then the error says why. Where it was not the same for all recipients, it is
+// kept for those it may still reach. Who was interrupted wants it to end, and still has
 // the message.
 func (q *queue) settle(ctx context.Context, m *compose.Message, err error) (id string, _ error) {
 	if err == nil {
@@ -153,13 +154,19 @@ func (q *queue) settle(ctx context.Context, m *compose.Message, err error) (id s
 		}
 		return "", nil
 	}
-	if cli.ExitCode(err) != cli.TempFail || errors.Is(ctx.Err(), context.Canceled) {
+	outcome, mixed := submit.OutcomeOf(err)
+	to := outcome.Rest(m.To)
+	if cli.ExitCode(err) != cli.TempFail && !mixed || len(to) == 0 || errors.Is(ctx.Err(), context.Canceled) {
 		return "", err
 	}
 	why := failure(err)
-	id, addErr := q.add(m, why)
+	why.Done, why.Never = nil, nil // it is added without them
+	id, addErr := q.add(m, to, why)
 	if addErr != nil {
 		return "", cli.Errorf(cli.TempFail, "%w", errors.Join(err, addErr))
+	}
+	if len(outcome.Never) > 0 {
+		fmt.Fprintf(q.env.Stderr, "%s: kept in the queue as %s for <%s>\n", name, id, strings.Join(to, ">, <"))
 	}
 	if why.InDoubt {
 		fmt.Fprintf(q.env.Stderr, "%s: %s\n%s: kept in the queue as %s; it may arrive twice\n", name, cli.Printable(err.Error()), name, id)
@@ -180,6 +187,12 @@ func failure(err error) *spool.Failure {
 	f.Route = code == cli.NoPerm || code == cli.NoHost || code == cli.Config
 	f.InDoubt = submit.MaybeSent(err)
 	f.Route = f.Route || code == cli.TempFail && submit.Unreached(err)
+	if outcome, mixed := submit.OutcomeOf(err); mixed {
+		f.Permanent, f.Done = false, outcome.Done
+		for _, no := range outcome.Never {
+			f.Never = append(f.Never, spool.Refused{To: no.To, Status: no.Err.Status, Reason: no.Err.Err.Error()})
+		}
+	}
 	return f
 }
 

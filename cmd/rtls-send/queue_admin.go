@@ -84,6 +84,8 @@ type entry struct {
 	UID        *int       `json:"uid,omitempty"`
 	From       *string    `json:"from,omitempty"`
 	To         []string   `json:"to,omitempty"`
+	Done       []string   `json:"done,omitempty"`    // recipients that have it
+	Refused    []string   `json:"refused,omitempty"` // recipients that were refused for good
 	RequireTLS string     `json:"requiretls,omitempty"`
 	Account    string     `json:"account,omitempty"`
 	Host       string     `json:"host,omitempty"`
@@ -101,7 +103,7 @@ type entry struct {
 func entryOf(i *spool.Item) entry {
 	e := entry{
 		ID: i.ID, Status: i.Status(), Attempts: i.State.Attempts, Unanswered: i.State.Doubts,
-		Held: i.State.Held, Code: i.State.Status, Reason: i.State.Reason,
+		Held: i.State.Held, Done: i.State.Done, Refused: i.State.Refused, Code: i.State.Status, Reason: i.State.Reason,
 	}
 	if r := i.Record; r != nil {
 		e.Time, e.UID, e.From, e.To = &r.Time, &r.UID, &r.From, r.To
@@ -130,7 +132,14 @@ func (e entry) text() string {
 	}
 	fmt.Fprintf(&b, "%s  %-8s  %9d  %19s  requiretls=%-4s  %s\n", e.ID, e.Status, e.Size, when, e.RequireTLS, from)
 	for _, to := range e.To {
-		fmt.Fprintf(&b, "    to <%s>\n", to)
+		fate := ""
+		switch {
+		case slices.Contains(e.Done, to):
+			fate = ", has it"
+		case slices.Contains(e.Refused, to):
+			fate = ", refused"
+		}
+		fmt.Fprintf(&b, "    to <%s>%s\n", to, fate)
 	}
 	if e.Reason != "" {
 		fmt.Fprintf(&b, "    %s\n", strings.TrimSpace(e.Code+" "+strings.ReplaceAll(e.Reason, "\n", "; ")))

@@ -134,7 +134,10 @@ func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
 		log.sent(about, receipt)
 	case id != "":
 		log.queued(about, id, err)
-		return nil
+		if outcome, _ := submit.OutcomeOf(err); len(outcome.Never) == 0 {
+			return nil
+		}
+		log.refused(about, err) // for some of its recipients
 	case err != nil:
 		log.refused(about, err)
 	}

@@ -178,8 +178,8 @@ func (s *Spool) Release(id string) error {
 	})
 }
 
-// Retry makes a message due, also one that is held or given up; five new days
-// begin. One that is in doubt it touches only with force.
+// Retry makes a message due, also one that is held or given up, for all that do not
+// have it; five new days begin. One that is in doubt it touches only with force.
 func (s *Spool) Retry(id string, force bool) error {
 	return s.change(id, false, func(e *entry, st *State) error {
 		if (st.Doubts > 0 || st.Sent || e.lost) && !force {
@@ -188,7 +188,7 @@ func (s *Spool) Retry(id string, force bool) error {
 		if _, _, err := readHead(e.f, e.info, id, s.owner); err != nil {
 			return err
 		}
-		fresh := State{Since: s.now(), Status: st.Status, Reason: st.Reason, Last: st.Last}
+		fresh := State{Since: s.now(), Status: st.Status, Reason: st.Reason, Last: st.Last, Done: st.Done}
 		if err := s.writeState(id, &fresh); err != nil || e.place == "queue" {
 			return err
 		}

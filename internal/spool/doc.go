@@ -61,6 +61,14 @@
 // answer the message is given up, so that no broken server is fed for days. With
 // InDoubt set to Hold, nothing is sent a second time until somebody says so.
 //
+// # Some recipients
+//
+// A server that answers for each recipient, as LMTP does, may take a message for some.
+// They are in its state, and it is sent to the others only. Those it refuses for good
+// are reported at once; once nobody else is left, the message is given up, Q7, with
+// them. The process can end between a server's answer and the state: that is a doubt
+// as any other.
+//
 // # Guarantees
 //
 // They hold after any crash, provided that the file system keeps what it was told

@@ -170,7 +170,9 @@ func (p *pass) handle(ctx context.Context, e *entry) error {
 	selected := p.Select != nil && p.Select(e.record)
 	switch {
 	case st.Sent:
-		return p.sent(e, nil)
+		return p.sent(e, e.record.To, nil)
+	case len(st.pending(e.record)) == 0 && !st.Failed: // the process ended then and there
+		return p.finish(ctx, e, st, nil)
 	case st.Failed && !st.due(p.s.now()): // it waits to be reported
 		p.Waiting++
 		return nil
@@ -256,11 +258,12 @@ func (p *pass) attempt(ctx context.Context, e *entry, st *State) error {
 	}
 	text := &content{e: e, before: mark}
 	sendCtx, done := patient(ctx)
-	m := &Message{Record: *e.record, Content: text}
+	m := &Message{Record: *st.rest(e.record), Content: text}
 	err := p.Transport.Send(sendCtx, m)
 	done()
 	if err == nil {
-		return p.sent(e, m.About)
+		st.Done = append(st.Done, m.To...)
+		return p.finish(ctx, e, st, m.About)
 	}
 	if d, ok := errors.AsType[*Damage](text.err); ok {
 		return d
@@ -276,12 +279,56 @@ func (p *pass) attempt(ctx context.Context, e *entry, st *State) error {
 	if err := p.s.writeState(e.id, next); err != nil {
 		return err
 	}
+	if err := p.partly(ctx, e, next, why.Never); err != nil {
+		return err
+	}
+	if len(next.pending(e.record)) == 0 {
+		return p.finish(ctx, e, next, m.About)
+	}
 	if next.Failed {
 		return p.giveUp(ctx, e, next)
 	}
 	p.Deferred++
 	p.Log.Info("deferred", "id", e.id, "next", next.Next, "err", why)
 	return p.tellDelay(ctx, e, next)
+}
+
+// finish ends a message that nobody is left for: it is sent, or kept for those who were
+// refused while others got it.
+func (p *pass) finish(ctx context.Context, e *entry, st *State, about []any) error {
+	if len(st.Refused) == 0 {
+		return p.sent(e, e.record.To, about)
+	}
+	st.Failed, st.Reported, st.Next, st.Doubts = true, true, time.Time{}, 0
+	if err := p.s.writeState(e.id, st); err != nil {
+		return err
+	}
+	return p.giveUp(ctx, e, st)
+}
+
+// partly reports the recipients that are refused for good while there is hope for
+// others. Where that is not possible now, it is left to the next attempt.
+func (p *pass) partly(ctx context.Context, e *entry, st *State, never []Refused) error {
+	if len(st.Done) > 0 {
+		p.Log.Info("sent to some", "id", e.id, "rcpt", st.Done)
+	}
+	for _, no := range never {
+		if p.Report != nil && e.record.From != "" {
+			one := *e.record
+			one.To = []string{no.To}
+			if err := p.Report(ctx, Failed{Record: one, Status: no.Status, Reason: no.Reason, Content: &content{e: e}}); err != nil {
+				p.Log.Warn("not reported", "id", e.id, "rcpt", no.To, "err", err)
+				continue
+			}
+		}
+		p.Log.Error("refused", "id", e.id, "from", e.record.From, "rcpt", no.To, "status", no.Status, "err", no.Reason)
+		st.Refused = append(st.Refused, no.To)
+		st.Status, st.Reason = no.Status, clip(no.Reason)
+		if err := p.s.writeState(e.id, st); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tellDelay reports a message that is late to a sender who wants to know, once. By a
@@ -292,7 +339,7 @@ func (p *pass) tellDelay(ctx context.Context, e *entry, st *State) error {
 		return nil
 	}
 	err := p.Report(ctx, Failed{
-		Record: *r, Status: st.Status, Reason: st.Reason, InDoubt: st.Doubts > 0,
+		Record: *st.rest(r), Status: st.Status, Reason: st.Reason, InDoubt: st.Doubts > 0,
 		Content: &content{e: e}, Until: st.since(r).Add(lifetime),
 	})
 	if err != nil {
@@ -315,13 +362,13 @@ func patient(ctx context.Context) (context.Context, func()) {
 }
 
 // sent forgets a message that a server has taken: Q5 to Q6.
-func (p *pass) sent(e *entry, about []any) error {
+func (p *pass) sent(e *entry, to []string, about []any) error {
 	p.Sent++
 	if err := e.remove(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		st := &State{Sent: true, Last: p.s.now()}
 		return errors.Join(fmt.Errorf("it was sent and cannot be removed: %w", err), p.s.writeState(e.id, st))
 	}
-	p.Log.Info("sent", append([]any{"id", e.id, "from", e.record.From, "rcpt", e.record.To, "requiretls", e.record.Wish.String()}, about...)...)
+	p.Log.Info("sent", append([]any{"id", e.id, "from", e.record.From, "rcpt", to, "requiretls", e.record.Wish.String()}, about...)...)
 	_ = p.s.removeState(e.id) // the sweep will
 	return nil
 }
@@ -330,7 +377,7 @@ func (p *pass) sent(e *entry, about []any) error {
 func (p *pass) giveUp(ctx context.Context, e *entry, st *State) error {
 	if p.Report != nil && !st.Reported && e.record.From != "" {
 		err := p.Report(ctx, Failed{
-			Record: *e.record, Status: st.Status, Reason: st.Reason,
+			Record: *st.rest(e.record), Status: st.Status, Reason: st.Reason,
 			InDoubt: st.Doubts > 0, Content: &content{e: e},
 		})
 		if err != nil && p.s.now().Sub(st.Last) < lifetime {
@@ -351,6 +398,6 @@ func (p *pass) giveUp(ctx context.Context, e *entry, st *State) error {
 		return err
 	}
 	p.Failed++
-	p.Log.Error("given up", "id", e.id, "from", e.record.From, "rcpt", e.record.To, "status", st.Status, "err", st.Reason)
+	p.Log.Error("given up", "id", e.id, "from", e.record.From, "rcpt", st.undone(e.record), "status", st.Status, "err", st.Reason)
 	return nil
 }

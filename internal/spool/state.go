@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,6 +34,8 @@ type State struct {
 	Failed   bool      `json:"failed"`
 	Reported bool      `json:"reported"`          // the failure was
 	Delayed  bool      `json:"delayed,omitempty"` // that it is late was reported
+	Done     []string  `json:"done,omitempty"`    // recipients that have it
+	Refused  []string  `json:"refused,omitempty"` // recipients that never will, which was reported
 	Status   string    `json:"status,omitempty"`
 	Reason   string    `json:"reason,omitempty"` // of the last failure, for people
 }
@@ -48,7 +51,15 @@ type Failure struct {
 	InDoubt bool
 	// Route is for what other messages of the same Route would meet as well.
 	Route bool
+	// Done are the recipients that have the message all the same. Never are those that
+	// were refused for good, where others were not. Both are for servers that answer for
+	// each recipient.
+	Done  []string
+	Never []Refused
 }
+
+// Refused is a recipient, and why it was refused for good.
+type Refused struct{ To, Status, Reason string }
 
 func (f *Failure) Error() string { return f.Err.Error() }
 func (f *Failure) Unwrap() error { return f.Err }
@@ -67,6 +78,7 @@ func clip(s string) string {
 // doubt already.
 func (s *Spool) after(before *State, r *Record, why *Failure, marked bool) *State {
 	st := *before
+	st.Done = append(slices.Clone(st.Done), why.Done...)
 	now := s.now()
 	st.Attempts++
 	st.Last = now
@@ -96,6 +108,23 @@ func (s *Spool) after(before *State, r *Record, why *Failure, marked bool) *Stat
 		st.Next = time.Time{}
 	}
 	return &st
+}
+
+// undone are the recipients that do not have the message, as far as is known.
+func (st *State) undone(r *Record) []string {
+	return slices.DeleteFunc(slices.Clone(r.To), func(to string) bool { return slices.Contains(st.Done, to) })
+}
+
+// pending are those of them that there is something to do for.
+func (st *State) pending(r *Record) []string {
+	return slices.DeleteFunc(st.undone(r), func(to string) bool { return slices.Contains(st.Refused, to) })
+}
+
+// rest is a message for these alone.
+func (st *State) rest(r *Record) *Record {
+	rest := *r
+	rest.To = st.pending(r)
+	return &rest
 }
 
 // since is when a message's five days began.
