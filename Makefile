@@ -45,7 +45,7 @@ vet:
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl libpam0g-dev isync neomutt tmux postfix strace openssl \
-	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-sieve procmail maildrop \
+	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve procmail maildrop \
 	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd zsh fish apparmor \
 	offlineimap3 aerc imapfilter testssl.sh
 

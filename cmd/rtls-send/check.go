@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,6 +79,9 @@ func reportOf(f *submit.Finding) report {
 	if f.TLSVersion != 0 {
 		r.TLS, r.Cipher, r.Expires = tls.VersionName(f.TLSVersion), tls.CipherSuiteName(f.Cipher), &f.Expires
 	}
+	if f.TLSVersion == 0 && f.Err == nil {
+		r.TLS = "none"
+	}
 	if e, ok := errors.AsType[*cli.Error](errorOf(f)); ok {
 		r.Error, r.Status = strings.TrimPrefix(e.Err.Error(), f.Target+": "), e.Status
 	}
@@ -101,17 +105,21 @@ func (r report) text() string {
 	if r.Error != "" {
 		line("error", "%s", strings.TrimSpace(r.Status+" "+r.Error))
 	}
-	if r.TLS == "" {
+	switch r.TLS {
+	case "":
 		return printable(b.String())
+	case "none":
+		line("TLS", "none, a Unix socket")
+	default:
+		line("TLS", "%s, %s, verified by %s", r.TLS, r.Cipher, r.Verified)
+		line("chain", "%s", strings.Join(r.Chain, " < "))
+		line("expires", "%s", r.Expires.UTC().Format(time.RFC3339))
+		pinned := ""
+		if r.Pinned {
+			pinned = ", pinned"
+		}
+		line("pin_sha256", "%s%s", r.KeyPin, pinned)
 	}
-	line("TLS", "%s, %s, verified by %s", r.TLS, r.Cipher, r.Verified)
-	line("chain", "%s", strings.Join(r.Chain, " < "))
-	line("expires", "%s", r.Expires.UTC().Format(time.RFC3339))
-	pinned := ""
-	if r.Pinned {
-		pinned = ", pinned"
-	}
-	line("pin_sha256", "%s%s", r.KeyPin, pinned)
 	line("requiretls", "%s", yesNo(r.RequireTLS))
 	if r.Size > 0 {
 		line("size", "%d", r.Size)
@@ -198,7 +206,7 @@ func (s *settings) only(env cli.Env, names []string) error {
 				WithHint("--check --mx looks at the servers of a recipient's domain")
 		}
 		host, port, err := net.SplitHostPort(name)
-		if err != nil {
+		if err != nil || strings.HasPrefix(name, submit.UnixPrefix) {
 			host, port = name, ""
 		}
 		t := &config.Target{Host: host, TLS: "implicit", Port: 465, CAFile: s.servers[0].CAFile}
@@ -206,6 +214,9 @@ func (s *settings) only(env cli.Env, names []string) error {
 			if strings.EqualFold(known.Host, host) && (port == "" || port == strconv.Itoa(known.Port)) {
 				t = known
 			}
+		}
+		if t.IsSocket() && !slices.Contains(s.servers, t) {
+			return cli.Errorf(cli.Usage, "%s is none of the account's servers; a Unix socket has to be in the configuration", name)
 		}
 		if port != "" && t.Host == host && strconv.Itoa(t.Port) != port {
 			if t.Port, err = strconv.Atoi(port); err != nil || t.Port < 1 || t.Port > 65535 {

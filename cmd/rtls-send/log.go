@@ -90,9 +90,25 @@ func (l *sendLog) sent(about []any, r *submit.Receipt) {
 // received is what a line says of the server that took a message.
 func received(r *submit.Receipt) []any {
 	return []any{
-		"target", r.Target, "tls", tls.VersionName(r.TLSVersion), "cipher", tls.CipherSuiteName(r.Cipher),
+		"target", r.Target, "tls", tlsName(r), "cipher", cipherName(r),
 		"pin", r.KeyPin, "auth", r.Mechanism, "asked_requiretls", r.RequireTLS, "reply", r.Reply.String(),
 	}
+}
+
+// tlsName and cipherName are how a message went. Over a Unix socket that may have been
+// without TLS.
+func tlsName(r *submit.Receipt) string {
+	if r.TLSVersion == 0 {
+		return "none"
+	}
+	return tls.VersionName(r.TLSVersion)
+}
+
+func cipherName(r *submit.Receipt) string {
+	if r.TLSVersion == 0 {
+		return "none"
+	}
+	return tls.CipherSuiteName(r.Cipher)
 }
 
 // queued logs a message that waits in the queue; why is nil where nothing was tried.

@@ -143,7 +143,52 @@ func (a *msmtpAccount) on(key string) bool { return a.values[key] == "on" || a.v
 func (a *msmtpAccount) toml() string {
 	w := &tomlWriter{}
 	fmt.Fprintf(&w.b, "[send.account.%s]\n", config.Quote(a.name))
+	if a.values["socket"] != "" {
+		a.socket(w)
+	} else {
+		a.host(w)
+	}
+	if a.values["protocol"] == "lmtp" {
+		w.b.WriteString("lmtp = true\n")
+	}
+	a.login(w)
+	keys := make([]string, 0, len(a.values))
+	for key := range a.values {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		if !a.clear() || !strings.HasPrefix(key, "tls_") {
+			a.keyword(w, key, a.values[key])
+		}
+	}
+	return w.b.String()
+}
+
+// clear says that there is no TLS, which a Unix socket can do without.
+func (a *msmtpAccount) clear() bool { return a.values["socket"] != "" && a.values["tls"] != "on" }
+
+func (a *msmtpAccount) socket(w *tomlWriter) {
+	w.put("host", "unix:"+a.values["socket"])
+	switch {
+	case a.clear():
+		w.put("tls", "none")
+		w.note("without TLS nothing is sent that requires it")
+		return
+	case a.values["tls_starttls"] == "off":
+		w.put("tls", "implicit")
+	}
+	if a.values["tls_host_override"] == "" {
+		w.put("tls_name", a.values["host"])
+	}
+}
+
+// host writes host, port and mode of TLS.
+func (a *msmtpAccount) host(w *tomlWriter) {
 	port := "25"
+	if a.values["protocol"] == "lmtp" {
+		port = "" // there is no usual one
+	}
 	if a.values["tls_starttls"] == "off" && a.values["tls"] == "on" {
 		w.put("tls", "implicit")
 		port = "465"
@@ -154,25 +199,19 @@ func (a *msmtpAccount) toml() string {
 		port = p
 	}
 	w.put("host", a.values["host"])
-	if port == strings.TrimLeft(port, "0") && strings.Trim(port, "0123456789") == "" {
+	if port != "" && port == strings.TrimLeft(port, "0") && strings.Trim(port, "0123456789") == "" {
 		fmt.Fprintf(&w.b, "port = %s\n", port)
 	}
-	a.login(w)
-	keys := make([]string, 0, len(a.values))
-	for key := range a.values {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		a.keyword(w, key, a.values[key])
-	}
-	return w.b.String()
 }
 
 // login is user, mechanism and secret.
 func (a *msmtpAccount) login(w *tomlWriter) {
 	user, auth := a.values["user"], strings.ToUpper(a.values["auth"])
 	if auth == "OFF" || user == "" && auth != "EXTERNAL" {
+		return
+	}
+	if a.clear() {
+		w.note("user %s: there is no login without TLS", user)
 		return
 	}
 	w.put("user", user)
@@ -211,25 +250,23 @@ func fileLetter(r rune) rune {
 // renamed are keywords with another name here.
 var renamed = map[string]string{
 	"from": "from", "tls_cert_file": "client_cert", "tls_key_file": "client_key", "source_ip": "source",
+	"tls_host_override": "tls_name",
 }
 
 // silent are keywords that are dealt with elsewhere, or that ask for what is always
 // done.
 var silent = []string{
 	"host", "port", "tls", "tls_starttls", "user", "auth", "password", "passwordeval", "domain", "aliases", "proxy_port",
-	"add_missing_from_header", "add_missing_date_header", "set_date_header", "set_msgid_header", "ntlmdomain",
+	"protocol", "socket", "add_missing_from_header", "add_missing_date_header", "set_date_header", "set_msgid_header", "ntlmdomain",
 }
 
 // notes says why a keyword has no counterpart, or what to do instead.
 var notes = map[string]string{
 	"timeout":                "times are bounded as they are; -O Timeout.command=TIME",
-	"protocol":               "only SMTP is spoken",
-	"socket":                 "only TCP is spoken; proxy_command can be any program",
 	"tls_fingerprint":        "a certificate's fingerprint does not take the place of verification; pin_sha256 pins keys, besides it",
 	"tls_min_dh_prime_bits":  "Go's TLS has no such knob",
 	"tls_priorities":         "Go's TLS has no such knob; see min_tls",
 	"tls_crl_file":           "there are no revocation lists",
-	"tls_host_override":      "the name that is verified is the host's",
 	"logfile":                "write log = \"PATH\" under [send]",
 	"logfile_time_format":    "times are in the form of RFC 3339",
 	"syslog":                 "that is the default; see log under [send]",

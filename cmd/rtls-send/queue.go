@@ -178,7 +178,8 @@ func (q *queue) settle(ctx context.Context, m *compose.Message, err error) (id s
 func failure(err error) *spool.Failure {
 	f := &spool.Failure{Err: err}
 	code := cli.ExitCode(err)
-	if e, ok := errors.AsType[*cli.Error](err); ok {
+	e, ok := errors.AsType[*cli.Error](err)
+	if ok {
 		f.Status = e.Status
 	}
 	// What is wrong with server, password or configuration is not the message's
@@ -189,6 +190,9 @@ func failure(err error) *spool.Failure {
 	f.Route = f.Route || code == cli.TempFail && submit.Unreached(err)
 	if outcome, mixed := submit.OutcomeOf(err); mixed {
 		f.Permanent, f.Done = false, outcome.Done
+		if ok && len(outcome.Never) > 0 {
+			f.Err, f.Status = e.Err, "" // it is that of the worst, who is not among the rest
+		}
 		for _, no := range outcome.Never {
 			f.Never = append(f.Never, spool.Refused{To: no.To, Status: no.Err.Status, Reason: no.Err.Err.Error()})
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -22,7 +21,7 @@ type receipt struct {
 	Target     string    `json:"target"`
 	TLS        string    `json:"tls"`
 	Cipher     string    `json:"cipher"`
-	Verified   string    `json:"verified_by"` // "authority" or "dane"
+	Verified   string    `json:"verified_by"` // "authority", "dane" or, over a Unix socket, "none"
 	Chain      []string  `json:"chain"`       // subjects, the server's own first
 	KeyPin     string    `json:"pin_sha256"`  // of the server's key
 	Auth       string    `json:"auth,omitempty"`
@@ -74,12 +73,15 @@ func (r *receiptFile) save(m *submit.Mail, got *submit.Receipt) error {
 		return err
 	}
 	verified := "authority"
-	if got.DANE {
+	switch {
+	case got.DANE:
 		verified = "dane"
+	case got.TLSVersion == 0:
+		verified = "none"
 	}
 	line, err := json.Marshal(receipt{
 		Time: time.Now().UTC().Truncate(time.Second), Target: got.Target,
-		TLS: tls.VersionName(got.TLSVersion), Cipher: tls.CipherSuiteName(got.Cipher),
+		TLS: tlsName(got), Cipher: cipherName(got),
 		Verified: verified, Chain: got.Chain, KeyPin: got.KeyPin, Auth: got.Mechanism,
 		Announced: got.Announced, RequireTLS: got.RequireTLS, Conforming: m.Wish == requiretls.Yes && got.RequireTLS && got.Announced,
 		Reply: got.Reply.String(), From: m.From, To: m.To, MessageID: m.MessageID, Size: m.Size,

@@ -123,10 +123,7 @@ func firstLine(source string, text []byte) (string, error) {
 // netrc finds the password for host and user in a file of the form that ftp(1) has.
 // A default entry is not used: it would give a password to whatever host is asked.
 func (s secretSource) netrc() (string, error) {
-	path := s.server.Netrc
-	if below, ok := strings.CutPrefix(path, "~/"); ok {
-		path = filepath.Join(s.env.Getenv("HOME"), below)
-	}
+	path := inHome(s.env, s.server.Netrc)
 	text, err := readSecret("netrc", path, true)
 	if err != nil {
 		return "", err

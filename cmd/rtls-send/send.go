@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -213,7 +212,7 @@ func (c *composing) submitNow(ctx context.Context, m *compose.Message) (*submit.
 		proof.write(env, mail, receipt)
 	}
 	if o.verbose {
-		fmt.Fprintf(env.Stderr, "%s: accepted by %s over %s, requiretls=%s\n", name, receipt.Target, tls.VersionName(receipt.TLSVersion), s.wish)
+		fmt.Fprintf(env.Stderr, "%s: accepted by %s over %s, requiretls=%s\n", name, receipt.Target, tlsName(receipt), s.wish)
 	}
 	return receipt, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,6 +56,7 @@ func loadSettings(env cli.Env, o *options) (*settings, error) {
 	if err := s.override(o); err != nil {
 		return nil, err
 	}
+	s.inHome(env)
 	if err := s.names(file.Hostname); err != nil {
 		return nil, err
 	}
@@ -122,11 +124,18 @@ func (s *settings) override(o *options) error {
 	}
 	if o.host != "" {
 		i := slices.IndexFunc(s.servers, func(t *config.Target) bool { return strings.EqualFold(t.Host, o.host) })
+		if i < 0 && strings.ContainsAny(o.host, "/:@ ") && net.ParseIP(o.host) == nil {
+			return cli.Errorf(cli.Usage, "--host: %q is no host's name", o.host).
+				WithHint("a Unix socket has to be in the configuration; a port has a flag of its own")
+		}
 		if i < 0 {
 			other := &config.Target{Host: o.host}
 			if len(s.servers) > 0 { // how to get out, and whom to trust, is the same
 				first := s.servers[0]
-				other.Port, other.TLS, other.CAFile, other.MinTLS = first.Port, first.TLS, first.CAFile, first.MinTLS
+				if !first.LMTP && !first.IsSocket() {
+					other.Port, other.TLS = first.Port, first.TLS
+				}
+				other.CAFile, other.MinTLS = first.CAFile, first.MinTLS
 				other.Proxy, other.ProxyCommand, other.Source = first.Proxy, first.ProxyCommand, first.Source
 			}
 			s.servers, i = []*config.Target{other}, 0
@@ -137,16 +146,19 @@ func (s *settings) override(o *options) error {
 		return cli.Errorf(cli.Usage, "--port and --tls need --host: the account has several servers")
 	}
 	for _, t := range s.servers {
+		if (o.port != 0 || o.tls != "") && t.IsSocket() {
+			return cli.Errorf(cli.Usage, "--port and --tls are not for a Unix socket")
+		}
 		if o.tls != "" {
 			t.TLS = o.tls
 		}
 		if t.TLS == "" {
-			t.TLS = "implicit"
+			t.TLS = t.DefaultTLS()
 		}
 		if o.port != 0 {
 			t.Port = o.port
 		}
-		if t.Port == 0 {
+		if t.Port == 0 && !t.IsSocket() {
 			t.Port = 465
 			if t.TLS == "starttls" {
 				t.Port = 587
@@ -154,6 +166,17 @@ func (s *settings) override(o *options) error {
 		}
 	}
 	return nil
+}
+
+// inHome puts the caller's home in place of "~/" in the names of the servers' files.
+func (s *settings) inHome(env cli.Env) {
+	for _, t := range s.servers {
+		for _, path := range []*string{&t.CAFile, &t.ClientCert, &t.ClientKey, &t.PasswordFile, &t.Netrc} {
+			if full := inHome(env, *path); full != "" {
+				*path = full // else it is not found, and the error shows it as it is written
+			}
+		}
+	}
 }
 
 // names finds out what this host is called. A bare name without a domain tells a

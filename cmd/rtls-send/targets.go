@@ -57,6 +57,9 @@ func (s *settings) chooseResolver() (*resolve.Client, error) {
 
 func (s *settings) target(env cli.Env, server *config.Target, conf *tls.Config) (*submit.Target, error) {
 	conf.ServerName = server.Host
+	if server.TLSName != "" {
+		conf.ServerName = server.TLSName
+	}
 	if server.MinTLS == "1.3" {
 		tlsconf.Only13(conf)
 	}
@@ -75,6 +78,7 @@ func (s *settings) target(env cli.Env, server *config.Target, conf *tls.Config) 
 	}
 	t := &submit.Target{
 		Host: server.Host, Port: server.Port, StartTLS: server.TLS == "starttls",
+		LMTP: server.LMTP, Clear: server.TLS == "none", Name: server.TLSName,
 		SRV: server.SRV, SRVAllow: server.SRVAllow,
 		TLS: conf, DANE: server.DANE, BDAT: server.BDAT,
 		Login: s.login(env, server),
@@ -166,5 +170,15 @@ func serverName(t *config.Target) string {
 	if t.SRV != "" {
 		return "SRV of " + t.SRV
 	}
-	return t.Host + ":" + strconv.Itoa(t.Port) + ", TLS " + t.TLS
+	server := t.Host
+	if !t.IsSocket() {
+		server += ":" + strconv.Itoa(t.Port)
+	}
+	if t.LMTP {
+		server += ", LMTP"
+	}
+	if t.TLSName != "" {
+		server += ", " + t.TLSName
+	}
+	return server + ", TLS " + t.TLS
 }

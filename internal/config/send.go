@@ -45,9 +45,11 @@ type Account struct {
 // Target is a submission server. What is not written is not taken from another: no
 // server gets the password of another by accident.
 type Target struct {
-	Host     string   `toml:"host"`
-	Port     int      `toml:"port"`      // default 465, or 587 with tls = "starttls"
-	TLS      string   `toml:"tls"`       // "implicit" (default) or "starttls"
+	Host     string   `toml:"host"`      // or "unix:/path"
+	LMTP     bool     `toml:"lmtp"`      // it delivers, and speaks LMTP (RFC 2033)
+	Port     int      `toml:"port"`      // default 465, or 587 with tls = "starttls"; LMTP has none
+	TLS      string   `toml:"tls"`       // "implicit", "starttls" or, for a Unix socket, "none"; see DefaultTLS
+	TLSName  string   `toml:"tls_name"`  // who the certificate has to be for; default: host
 	SRV      string   `toml:"srv"`       // domain whose DNS names the servers, in place of host, port and tls
 	SRVAllow []string `toml:"srv_allow"` // hosts outside the domain that it may name without DNSSEC
 
@@ -173,7 +175,9 @@ func (t *Target) check(account string) (key string, err error) {
 		return "srv_allow", errors.New("srv_allow belongs to srv")
 	case t.Port < 0 || t.Port > 65535:
 		return "port", fmt.Errorf("port is 1 to 65535, not %d", t.Port)
-	case t.TLS != "" && t.TLS != "implicit" && t.TLS != "starttls":
+	case t.TLS == "none" && !t.IsSocket():
+		return "tls", errors.New(`tls = "none" is for a Unix socket only, host = "unix:/path"; a server on the network is used with TLS or not at all`)
+	case t.TLS != "" && t.TLS != "implicit" && t.TLS != "starttls" && t.TLS != "none":
 		return "tls", fmt.Errorf(`tls is "implicit" or "starttls", not %q`, t.TLS)
 	case t.MinTLS != "" && t.MinTLS != "1.2" && t.MinTLS != "1.3":
 		return "min_tls", fmt.Errorf(`min_tls is "1.2" or "1.3", not %q`, t.MinTLS)
@@ -189,13 +193,57 @@ func (t *Target) check(account string) (key string, err error) {
 			return "source", fmt.Errorf("source is an IP address of this host, not %q", t.Source)
 		}
 	}
-	for _, host := range append([]string{t.Host, t.SRV}, t.SRVAllow...) {
+	if key, err := t.checkWay(); err != nil {
+		return key, err
+	}
+	for _, host := range append([]string{t.SRV, t.TLSName}, t.SRVAllow...) {
 		if strings.ContainsAny(host, "/@ \t\r\n") {
 			return "host", fmt.Errorf("%q is no host's name", host)
 		}
 	}
 	return t.checkLogin(account)
 }
+
+// IsSocket says whether the server is reached over a Unix socket.
+func (t *Target) IsSocket() bool { return strings.HasPrefix(t.Host, "unix:") }
+
+// DefaultTLS is the mode of TLS where none is written: LMTP servers, and those on Unix
+// sockets, begin it with STARTTLS.
+func (t *Target) DefaultTLS() string {
+	if t.LMTP || t.IsSocket() {
+		return "starttls"
+	}
+	return "implicit"
+}
+
+// checkWay is about where the server is, and who it has to be.
+func (t *Target) checkWay() (key string, err error) {
+	path, socket := strings.CutPrefix(t.Host, "unix:")
+	switch {
+	case !socket && strings.ContainsAny(t.Host, "/@ \t\r\n"):
+		return "host", fmt.Errorf("%q is no host's name", t.Host)
+	case t.LMTP && t.SRV != "":
+		return "lmtp", errors.New("srv names submission servers, which do not speak LMTP; write host")
+	case t.LMTP && !socket && t.Port == 0:
+		return "lmtp", errors.New("LMTP has no port of its own; write port")
+	case t.TLSName != "" && (t.SRV != "" || t.DANE):
+		return "tls_name", errors.New("tls_name belongs to host, and not to srv or dane, which say themselves who the server has to be")
+	case !socket:
+		return "", nil
+	case !strings.HasPrefix(path, "/") || len(path) > maxSocket || strings.ContainsRune(path, 0):
+		return "host", fmt.Errorf("a Unix socket is written as unix:/path, absolute and with at most %d octets, not %q", maxSocket, t.Host)
+	case t.Port != 0 || t.DANE || t.Source != "" || t.Proxy != "" || len(t.ProxyCommand) > 0:
+		return "host", errors.New("port, dane, source, proxy and proxy_command mean nothing to a Unix socket")
+	case t.TLS != "none" && t.TLSName == "":
+		return "host", errors.New(`who is at the other end of the socket? write tls_name = "mail.example.org", the name in its certificate, or tls = "none" if nothing requires TLS`)
+	case t.TLS == "none" && (t.User != "" || t.ClientCert != "" || len(t.Pins) > 0 || t.CAFile != "" || t.MinTLS != "" || t.TLSName != ""):
+		return "tls", errors.New(`tls = "none" goes with no login and no key about TLS`)
+	}
+	return "", nil
+}
+
+// maxSocket is how long the path of a Unix socket can be on Linux.
+const maxSocket = 107
 
 // secrets is the keys of all secrets that are configured.
 func (t *Target) secrets() []string {

@@ -37,6 +37,9 @@ func without(keywords ...string) []string {
 // hears. Its fields are set before start.
 type fakesub struct {
 	starttls   bool     // TLS begins with STARTTLS; otherwise at once
+	socket     string   // path of a Unix socket to listen on, in place of a port
+	lmtp       bool     // it speaks LMTP; a recipient's final reply is that to the command ".<address>"
+	plain      bool     // it has no TLS
 	clear      []string // EHLO reply before TLS
 	ehlo       []string // EHLO reply inside TLS; nil means everything
 	cert       tls.Certificate
@@ -94,7 +97,11 @@ func (f *fakesub) start(t *testing.T, p *pki) *fakesub {
 	if f.ehlo == nil {
 		f.ehlo = everything
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	network, addr := "tcp", "127.0.0.1:0"
+	if f.socket != "" {
+		network, addr = "unix", f.socket
+	}
+	l, err := net.Listen(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +158,7 @@ func (f *fakesub) serve(raw net.Conn) {
 	_ = raw.SetDeadline(time.Now().Add(time.Minute)) // a client that hangs fails its test
 	t := &talk{f: f}
 	t.use(wireTap{raw, f})
-	if !f.starttls && !t.startTLS() {
+	if !f.starttls && !f.plain && !t.startTLS() {
 		return
 	}
 	greeting := "220 localhost ESMTP"
@@ -261,9 +268,12 @@ func (t *talk) command(line string) bool {
 
 func (t *talk) usual(verb string) string {
 	switch verb {
-	case "EHLO":
+	case "EHLO", "LHLO":
+		if t.f.lmtp != (verb == "LHLO") {
+			return "500 5.5.1 another protocol is spoken here"
+		}
 		keywords := t.f.clear
-		if t.inTLS {
+		if t.inTLS || t.f.plain {
 			keywords = t.f.ehlo
 		}
 		lines := append([]string{"localhost"}, keywords...)
@@ -307,11 +317,14 @@ func (t *talk) data() bool {
 		}
 		raw = append(raw, line...)
 	}
+	t.now.raw = raw
+	if t.f.lmtp {
+		return t.deliver()
+	}
 	reply := t.scripted(".")
 	if reply == "" {
 		reply = "250 2.0.0 taken"
 	}
-	t.now.raw = raw
 	if strings.HasPrefix(reply, "250") {
 		t.f.mu.Lock()
 		t.f.messages = append(t.f.messages, t.now)
@@ -326,6 +339,33 @@ func (t *talk) data() bool {
 		return t.say(hangUp)
 	}
 	return ok
+}
+
+// deliver answers for each recipient. What it keeps is for those who got it.
+func (t *talk) deliver() bool {
+	rcpts := t.now.rcpts
+	t.now.rcpts = nil
+	replies := make([]string, len(rcpts))
+	for i, rcpt := range rcpts {
+		addr, _, _ := strings.Cut(strings.TrimPrefix(rcpt, "RCPT TO:"), " ")
+		if replies[i] = t.scripted("." + addr); replies[i] == "" {
+			replies[i] = "250 2.0.0 delivered"
+		}
+		if strings.HasPrefix(replies[i], "250") {
+			t.now.rcpts = append(t.now.rcpts, rcpt)
+		}
+	}
+	if len(t.now.rcpts) > 0 {
+		t.f.mu.Lock()
+		t.f.messages = append(t.f.messages, t.now)
+		t.f.mu.Unlock()
+	}
+	for _, reply := range replies {
+		if !t.say(reply) {
+			return false
+		}
+	}
+	return true
 }
 
 // lines is what was heard, in TLS and in clear.
@@ -361,7 +401,7 @@ func (f *fakesub) nothingCrossed(t *testing.T) {
 	f.stop()
 	for _, h := range f.heard {
 		verb := strings.ToUpper(strings.SplitN(h.line, " ", 2)[0])
-		if !slices.Contains([]string{"EHLO", "STARTTLS", "QUIT"}, verb) {
+		if !slices.Contains([]string{"EHLO", "LHLO", "STARTTLS", "QUIT"}, verb) {
 			t.Errorf("the server heard %q (in TLS: %v)", h.line, h.inTLS)
 		}
 	}
