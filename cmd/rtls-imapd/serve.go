@@ -124,6 +124,12 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 		AppendLimit: int64(f.IMAPD.MaxMessage),
 		Keep:        keepAccount,
 		Logger:      logger,
+
+		HandshakeTimeout: time.Duration(f.IMAPD.LoginTime),
+		LoginTimeout:     time.Duration(f.IMAPD.LoginTime),
+		DataTimeout:      time.Duration(f.IMAPD.StallTime),
+		WriteTimeout:     time.Duration(f.IMAPD.StallTime),
+		SearchTimeout:    time.Duration(f.IMAPD.SearchTime),
 	}, certs, nil
 }
 

@@ -75,6 +75,9 @@ func TestErrors(t *testing.T) {
 		{"two proxies", "[send.account.a]\nhost=\"h\"\nproxy=\"socks5://p\"\nproxy_command=[\"p\"]\n", `rtls.toml:3: write proxy or proxy_command`},
 		{"source", "[send.account.a]\nhost=\"h\"\nsource=\"eth0\"\n", `rtls.toml:3: source is an IP address`},
 		{"resolver", "[send]\nresolver=\"dns.example.org\"\n", `rtls.toml:2: resolver is an IP address`},
+		{"no unit", "[imapd]\nsearch_time = 5\n", `rtls.toml:2: a time is a string like "90s" or "10m", not 5`},
+		{"no time", "[imapd]\nlogin_time = \"0s\"\n", `a time is a string like "90s" or "10m", not "0s"`},
+		{"negative time", "[imapd]\nstall_time = \"-1m\"\n", `rtls.toml:2: `},
 		{"no password", "[send.account.a]\nhost=\"h\"\nuser=\"u\"\n", `rtls.toml:3: account "a" has a user but no password; write password_file`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

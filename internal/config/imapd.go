@@ -32,6 +32,9 @@ type IMAPD struct {
 	MaxPerAddress  int  `toml:"max_per_address"` // of one address before login; 50
 	MaxPerUser     int  `toml:"max_per_user"`    // sessions; 50
 	MaxMessage     Size `toml:"max_message"`     // octets that APPEND takes; 100M
+	LoginTime      Span `toml:"login_time"`      // for the handshake, and for logging in behind it; 30s and 1m
+	StallTime      Span `toml:"stall_time"`      // without progress inside a command, and in sending; 5m and 2m
+	SearchTime     Span `toml:"search_time"`     // of a search; 5m
 }
 
 // CheckIMAPD makes sure that rtls-imapd has what it needs.

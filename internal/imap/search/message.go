@@ -44,8 +44,21 @@ func (m *message) open() (err error) {
 	return err
 }
 
-func (m *message) section(span mimetree.Span) *io.SectionReader {
-	return io.NewSectionReader(m.content, span.Start, span.Size())
+func (m *message) section(span mimetree.Span) io.Reader {
+	return timely{m.ctx, io.NewSectionReader(m.content, span.Start, span.Size())}
+}
+
+// timely reads until ctx ends: one message can be large.
+type timely struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (t timely) Read(p []byte) (int, error) {
+	if err := t.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return t.r.Read(p)
 }
 
 // readHeader returns the message's header.

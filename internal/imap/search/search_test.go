@@ -2,6 +2,8 @@ package search
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -35,6 +37,29 @@ func TestContains(t *testing.T) {
 	if _, err := (&finder{needle: "x"}).text(iotest.ErrReader(bytes.ErrTooLarge)); err == nil {
 		t.Error("an error is lost")
 	}
+}
+
+// A search that has to end does so inside a message.
+func TestTimely(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	stops := cut{strings.NewReader(strings.Repeat("x", 1<<20)), cancel}
+	if _, err := (&finder{needle: "y"}).text(timely{ctx, stops}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if n := stops.r.Len(); n == 0 {
+		t.Error("all of it was read")
+	}
+}
+
+// cut calls end when it is read.
+type cut struct {
+	r   *strings.Reader
+	end func()
+}
+
+func (c cut) Read(p []byte) (int, error) {
+	c.end()
+	return c.r.Read(p)
 }
 
 func TestFields(t *testing.T) {
