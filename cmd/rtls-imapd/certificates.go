@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"os"
@@ -19,7 +18,8 @@ const (
 	validityEvery = 24 * time.Hour
 )
 
-// loadCertificates reads the certificates of all domains.
+// loadCertificates reads the certificates of all domains, and of the authority of
+// clients' certificates.
 func loadCertificates(f *config.File) (*tlsconf.Certificates, error) {
 	var others []tlsconf.Pair
 	for _, d := range f.IMAPD.Domains {
@@ -30,22 +30,24 @@ func loadCertificates(f *config.File) (*tlsconf.Certificates, error) {
 		return nil, cli.Errorf(cli.Config, "%w", err).
 			WithHint("cert and key under [imapd] and [[imapd.domain]] name PEM files that %s can read", name)
 	}
+	if f.IMAPD.ClientCA != "" {
+		if err := c.AskClients(f.IMAPD.ClientCA); err != nil {
+			return nil, cli.Errorf(cli.Config, "%w", err).WithHint("client_ca under [imapd] names a PEM file")
+		}
+	}
 	return c, nil
 }
 
-// askClients makes clients' certificates a way through the gate, if that is wanted.
-func askClients(f *config.File, c *tls.Config, gate *auth.Gate) (*tls.Config, error) {
-	if f.IMAPD.ClientCA == "" {
-		return c, nil
-	}
-	if err := tlsconf.AskClients(c, f.IMAPD.ClientCA); err != nil {
-		return nil, cli.Errorf(cli.Config, "%w", err).WithHint("client_ca under [imapd] names a PEM file")
-	}
-	gate.CertificateUsers = auth.UsersByEmail
-	if f.IMAPD.ClientName == "subject" {
+// letCertificatesIn makes clients' certificates a way through the gate, if that is
+// wanted.
+func letCertificatesIn(f *config.File, gate *auth.Gate) {
+	switch {
+	case f.IMAPD.ClientCA == "":
+	case f.IMAPD.ClientName == "subject":
 		gate.CertificateUsers = auth.UsersBySubject
+	default:
+		gate.CertificateUsers = auth.UsersByEmail
 	}
-	return c, nil
 }
 
 // checkValidity warns of certificates that clients will refuse soon. The error names

@@ -106,14 +106,11 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	if err != nil {
 		return nil, nil, err
 	}
-	tlsConfig, err := askClients(f, certs.Config(), gate)
-	if err != nil {
-		return nil, nil, err
-	}
+	letCertificatesIn(f, gate)
 	accounts := &accounts{users: directory, options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher, Keep: keepMailboxes}}
 	return &server.Server{
 		Hostname:    f.Hostname,
-		TLS:         tlsConfig,
+		TLS:         certs.Config(),
 		Auth:        gate,
 		OpenAccount: accounts.open,
 		TextIndex:   accounts.hasTextIndex,

@@ -133,11 +133,14 @@ func newServer(f *config.File, users *accounts, logger *slog.Logger, send func(c
 }
 
 func serverTLS(f *config.File) (*tls.Config, error) {
-	c, err := tlsconf.Server(f.LDA.Cert, f.LDA.Key)
+	c, err := tlsconf.Load(tlsconf.Pair{Cert: f.LDA.Cert, Key: f.LDA.Key})
 	if err == nil && f.LDA.ClientCA != "" {
-		err = tlsconf.AskClients(c, f.LDA.ClientCA)
+		err = c.AskClients(f.LDA.ClientCA)
 	}
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	return c.Config(), nil
 }
 
 // serveStdio serves one client on standard input and output. When that is a

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,6 +146,70 @@ func (d *imapd) handshake(t *testing.T, roots *x509.CertPool, cert *tls.Certific
 	_ = conn.SetDeadline(time.Now().Add(imapTimeout))
 	_, err = conn.Read(make([]byte, 1))
 	return err
+}
+
+// The authority is followed as certificates are: by itself, and all at once at SIGHUP.
+// Who has a session of TLS from before cannot take it up again.
+func TestIMAPDExternalReload(t *testing.T) {
+	p := newPKI(t)
+	var before, after *testpki.CA
+	for _, ca := range []**testpki.CA{&before, &after} {
+		var err error
+		if *ca, err = testpki.New(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := makeIMAPD(t, p, testpki.Leaf{Names: []string{"localhost"}}, `client_ca = "DIR/users.pem"`)
+	swap(t, d.path("users.pem"), before.PEM())
+	d.start(t)
+	leaf := testpki.Leaf{Emails: []string{imapUser}}
+	old, fresh := clientCert(t, before, leaf), clientCert(t, after, leaf)
+	resumes := &tls.Config{Certificates: []tls.Certificate{*old}, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for _, want := range []bool{false, true} {
+		c := d.dial(t, p, resumes)
+		if got := c.conn.(*tls.Conn).ConnectionState().DidResume; got != want {
+			t.Fatalf("resumed: %t, want %t", got, want)
+		}
+		c.ok("AUTHENTICATE EXTERNAL =")
+		defer c.ok("NOOP") // it stays
+	}
+	if d.handshake(t, p.Pool(), fresh) == nil {
+		t.Fatal("the new authority is known before its time")
+	}
+
+	swap(t, d.path("users.pem"), after.PEM())
+	for deadline := time.Now().Add(imapTimeout); d.handshake(t, p.Pool(), fresh) != nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the new authority is not known")
+		}
+	}
+	if d.handshake(t, p.Pool(), old) == nil {
+		t.Error("the old authority is still known")
+	}
+	if conn, err := tls.Dial("tcp", d.addr, resumes); err == nil {
+		_ = conn.SetDeadline(time.Now().Add(imapTimeout))
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Errorf("a session of the old authority goes on, resumed: %t", conn.ConnectionState().DidResume)
+		}
+		conn.Close()
+	}
+	d.certified(t, p, fresh).ok("AUTHENTICATE EXTERNAL =")
+	d.login(t, p, "INBOX") // without any
+
+	reload := func(text []byte, log string) {
+		t.Helper()
+		swap(t, d.path("users.pem"), text)
+		if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		d.waitLog(t, regexp.MustCompile(log))
+	}
+	reload([]byte("half a file"), `certificates stay as they were.*authority of clients.*users\.pem`)
+	d.certified(t, p, fresh).ok("AUTHENTICATE EXTERNAL =")
+	reload(append(before.PEM(), after.PEM()...), "certificates are read anew")
+	for _, cert := range []*tls.Certificate{old, fresh} {
+		d.certified(t, p, cert).ok("AUTHENTICATE EXTERNAL =")
+	}
 }
 
 // client_name chooses what on a certificate is the user, and with nothing but EXTERNAL

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +28,7 @@ type Pair struct {
 type Certificates struct {
 	fallback *keyPair
 	named    map[string]*keyPair // by name in lower case, with its "*."
+	clients  *authority          // of clients' certificates; nil: they are not asked for
 }
 
 // Load reads all certificates. The first is for clients that name no server, or one
@@ -66,9 +66,10 @@ var suites = []uint16{
 	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// Config returns a configuration that presents them.
+// Config returns a configuration that presents them. It must not be changed when
+// clients are asked for certificates.
 func (c *Certificates) Config() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:                  minVersion,
 		CipherSuites:                suites,
 		DynamicRecordSizingDisabled: true,
@@ -76,6 +77,10 @@ func (c *Certificates) Config() *tls.Config {
 			return c.find(hello.ServerName).current(time.Now()), nil
 		},
 	}
+	if c.clients != nil {
+		config = c.clients.follow(config)
+	}
+	return config
 }
 
 func (c *Certificates) find(name string) *keyPair {
@@ -109,6 +114,9 @@ func (c *Certificates) Reload() error {
 	for _, k := range c.each() {
 		errs = append(errs, k.load())
 	}
+	if c.clients != nil {
+		errs = append(errs, c.clients.load())
+	}
 	return errors.Join(errs...)
 }
 
@@ -133,20 +141,15 @@ func (c *Certificates) Check(now time.Time) []Validity {
 type keyPair struct {
 	pair Pair
 
-	mu       sync.Mutex // guards what follows
-	cert     *tls.Certificate
-	stamp    [2]time.Time // modification times of the files that cert came from
-	examined time.Time
+	mu    sync.Mutex // guards what follows
+	cert  *tls.Certificate
+	files followed // that cert came from
 }
 
 func (k *keyPair) current(now time.Time) *tls.Certificate {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now.Sub(k.examined) < time.Second && now.After(k.examined) {
-		return k.cert
-	}
-	k.examined = now
-	if stamp, err := k.stat(); err == nil && stamp != k.stamp {
+	if k.files.changed(now) {
 		_ = k.loadLocked() // Check tells
 	}
 	return k.cert
@@ -160,7 +163,7 @@ func (k *keyPair) load() error {
 
 // loadLocked must be called with mu held. On error the pair in use stays.
 func (k *keyPair) loadLocked() error {
-	stamp, err := k.stat()
+	files, err := follow(k.pair.Cert, k.pair.Key)
 	if err != nil {
 		return fmt.Errorf("TLS certificate: %w", err)
 	}
@@ -174,19 +177,8 @@ func (k *keyPair) loadLocked() error {
 			return fmt.Errorf("TLS certificate %s is not for %s: %w", k.pair.Cert, name, err)
 		}
 	}
-	k.cert, k.stamp = &cert, stamp
+	k.cert, k.files = &cert, files
 	return nil
-}
-
-func (k *keyPair) stat() (stamp [2]time.Time, err error) {
-	for i, name := range []string{k.pair.Cert, k.pair.Key} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return stamp, err
-		}
-		stamp[i] = info.ModTime()
-	}
-	return stamp, nil
 }
 
 func (k *keyPair) check(now time.Time) Validity {

@@ -5,7 +5,6 @@ package tlsconf
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 )
@@ -75,20 +74,4 @@ func Server(certFile, keyFile string) (*tls.Config, error) {
 		return nil, err
 	}
 	return c.Config(), nil
-}
-
-// AskClients makes a server ask clients for certificates of the authorities in
-// caFile (PEM). A client may show none, and ConnectionState.VerifiedChains is then
-// empty; one that shows another is refused in the handshake. Which name is on a
-// certificate does not matter, so the authority should have no other purpose.
-func AskClients(server *tls.Config, caFile string) error {
-	if caFile == "" {
-		return errors.New("no CA file for client certificates")
-	}
-	pool, err := roots(caFile)
-	if err != nil {
-		return err
-	}
-	server.ClientCAs, server.ClientAuth = pool, tls.VerifyClientCertIfGiven
-	return nil
 }

@@ -195,18 +195,19 @@ func TestAskClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := Server(cert, key)
+	certs, err := Load(Pair{Cert: cert, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"", filepath.Join(dir, "missing"), key} {
-		if err := AskClients(server, bad); err == nil {
+		if err := certs.AskClients(bad); err == nil {
 			t.Errorf("%q is a CA file", bad)
 		}
 	}
-	if err := AskClients(server, caFile); err != nil {
+	if err := certs.AskClients(caFile); err != nil {
 		t.Fatal(err)
 	}
+	server := certs.Config()
 	for _, tc := range []struct {
 		name   string
 		from   *testpki.CA // nil: no certificate
@@ -227,7 +228,11 @@ func TestAskClients(t *testing.T) {
 				client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 			}
 			chains := 0
-			asking := server.Clone()
+			asking, err := server.GetConfigForClient(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asking = asking.Clone()
 			asking.VerifyConnection = func(s tls.ConnectionState) error {
 				chains = len(s.VerifiedChains)
 				return nil
