@@ -114,6 +114,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 		Auth:        gate,
 		OpenAccount: accounts.open,
 		TextIndex:   accounts.hasTextIndex,
+		Admin:       f.IMAPD.Admin,
 		Compress:    f.IMAPD.Compress,
 		MaxConns:    f.IMAPD.MaxConnections,
 		MaxPerAddr:  f.IMAPD.MaxPerAddress,

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 
@@ -20,6 +21,7 @@ type IMAPD struct {
 	ClientName string   `toml:"client_name"` // what on them is the user: "email" (default) or "subject"
 	Compress   bool     `toml:"compress"`    // offer COMPRESS=DEFLATE
 	Control    string   `toml:"control"`     // path of a Unix socket for who and kick; default: none
+	Admin      string   `toml:"admin"`       // a URI that reaches the administrator; default: none
 	Domains    []Domain `toml:"domain"`      // certificates for other names; default: the one above is for all
 
 	CheckPassword []string `toml:"checkpassword"`  // argv of a program that knows passwords, see auth.Command
@@ -53,6 +55,9 @@ func (f *File) CheckIMAPD() error {
 	}
 	if c := f.IMAPD.Control; c != "" && (!filepath.IsAbs(c) || len(c) > 107) {
 		return f.errorf(toml.Key{"imapd", "control"}, "control is an absolute path of at most 107 octets, not %q", c)
+	}
+	if u, err := url.Parse(f.IMAPD.Admin); f.IMAPD.Admin != "" && (err != nil || u.Scheme == "" || u.Opaque+u.Host+u.Path == "") {
+		return f.errorf(toml.Key{"imapd", "admin"}, `admin is a URI, like "mailto:postmaster@example.org", not %q`, f.IMAPD.Admin)
 	}
 	if err := f.checkLimits(); err != nil {
 		return err

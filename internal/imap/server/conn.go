@@ -56,6 +56,7 @@ func (c *conn) serve() {
 		Backend:      backend{c, auth.Peer{Addr: c.peer, TLS: &state}},
 		Logger:       log,
 		NoGreeting:   c.inClear,
+		Admin:        cfg.Admin,
 		AppendLimit:  cfg.AppendLimit,
 		Compress:     cfg.Compress,
 		MaxFailures:  cfg.MaxFailures,

@@ -21,6 +21,36 @@ func (s *site) annotate(mailbox string, entries ...string) {
 	}
 }
 
+// RFC 5464 section 6.2.1: how to reach the administrator stands in the configuration,
+// can be read by all users, and set by none.
+func TestAdminEntry(t *testing.T) {
+	s := newSite(t)
+	s.login("").script(`
+		C: a GETMETADATA "" /shared/admin
+		S: * METADATA "" (/shared/admin NIL)
+		S: a OK GETMETADATA completed
+	`)
+	s = newSite(t, func(srv *Server) { srv.Admin = "mailto:postmaster@example.org" })
+	s.annotate("", "/shared/ADMIN", "mailto:mallory@example.com", "/shared/comment", "Shared comment")
+	s.login("").script(`
+		C: a GETMETADATA "" /shared/admin
+		S: * METADATA "" (/shared/admin "mailto:postmaster@example.org")
+		S: a OK GETMETADATA completed
+		C: b GETMETADATA (DEPTH infinity) "" /shared
+		S: * METADATA "" (/shared/admin "mailto:postmaster@example.org" /shared/comment "Shared comment")
+		S: b OK GETMETADATA completed
+		C: c GETMETADATA INBOX /shared/admin
+		S: * METADATA INBOX (/shared/admin NIL)
+		S: c OK GETMETADATA completed
+		C: d SETMETADATA "" (/shared/admin "mailto:mallory@example.com")
+		S: d NO [NOPERM] shared annotations of the server are not set by its users
+		C: e SETMETADATA "" (/shared/admin NIL)
+		S: e NO [NOPERM] shared annotations of the server are not set by its users
+		C: f GETMETADATA (MAXSIZE 10) "" /shared/admin
+		S: f OK [METADATA LONGENTRIES 29] GETMETADATA completed
+	`)
+}
+
 // RFC 5464 sections 4.2 and 4.4.1.
 func TestGetMetadata(t *testing.T) {
 	s := newSite(t)

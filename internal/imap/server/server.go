@@ -50,14 +50,15 @@ type Server struct {
 	// nobody has.
 	TextIndex func(user string) bool
 
-	AppendLimit int64 // octets of a message, 100 MiB
-	Compress    bool  // offer COMPRESS=DEFLATE
-	MaxConns    int   // at once, 2000
-	MaxBefore   int   // of these before login, 500
-	MaxPerAddr  int   // of these from one address, 50; after login there may be a whole office behind one
-	MaxPerUser  int   // sessions of one user, 50
-	MaxFailures int   // failed logins of one connection, 3
-	MaxFollowed int   // mailboxes that one session has word of with NOTIFY, 2000: each takes two of the system's inotify watches
+	Admin       string // a URI that reaches the administrator; clients can ask for it
+	AppendLimit int64  // octets of a message, 100 MiB
+	Compress    bool   // offer COMPRESS=DEFLATE
+	MaxConns    int    // at once, 2000
+	MaxBefore   int    // of these before login, 500
+	MaxPerAddr  int    // of these from one address, 50; after login there may be a whole office behind one
+	MaxPerUser  int    // sessions of one user, 50
+	MaxFailures int    // failed logins of one connection, 3
+	MaxFollowed int    // mailboxes that one session has word of with NOTIFY, 2000: each takes two of the system's inotify watches
 
 	HandshakeTimeout time.Duration // 30 seconds
 	LoginTimeout     time.Duration // from the greeting to a login, 1 minute

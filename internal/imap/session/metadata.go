@@ -19,6 +19,10 @@ const ownEntries = "/shared/vendor/rtls"
 // for.
 const tagEntry = ownEntries + "/requiretls"
 
+// adminEntry is how to reach the administrator of the server (RFC 5464 section 6.2.1),
+// who sets it in the configuration.
+const adminEntry = "/shared/admin"
+
 // annotated is the mailbox that a command on annotations names, or empty for the
 // server.
 func annotated(mailbox string) (string, error) {
@@ -50,6 +54,9 @@ func (s *Session) writeMetadata(ctx context.Context, mailbox string, q command.E
 		var counts store.Annotation
 		counts, err = s.tagCounts(ctx, mailbox)
 		all = append(all, counts)
+	}
+	if mailbox == "" && s.cfg.Admin != "" {
+		all = append([]store.Annotation{{Name: adminEntry, Value: []byte(s.cfg.Admin)}}, all...)
 	}
 	if err != nil {
 		return 0, err

@@ -67,10 +67,11 @@ type Config struct {
 	// NoGreeting says that the client was greeted before STARTTLS.
 	NoGreeting bool
 
-	AppendLimit int64 // octets of a message
-	Compress    bool  // offer COMPRESS=DEFLATE
-	MaxFailures int   // failed logins, after which the connection ends
-	MaxFollowed int   // mailboxes that NOTIFY follows
+	Admin       string // a URI that reaches the administrator, or empty
+	AppendLimit int64  // octets of a message
+	Compress    bool   // offer COMPRESS=DEFLATE
+	MaxFailures int    // failed logins, after which the connection ends
+	MaxFollowed int    // mailboxes that NOTIFY follows
 
 	LoginTimeout  time.Duration // from the greeting to a successful login
 	IdleTimeout   time.Duration // between commands; 30 minutes at least (RFC 9051 section 5.4)
