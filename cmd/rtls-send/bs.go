@@ -206,13 +206,15 @@ func (t *stdioSession) Data(r io.Reader) error {
 		return reply(err)
 	}
 	defer m.Close()
-	return reply(c.dispatch(ctx, m))
+	_, err = c.dispatch(ctx, m)
+	return reply(err)
 }
 
 // composing is what the command line says, with the envelope of this transaction.
 func (t *stdioSession) composing(to []string) *composing {
 	o := *t.b.o
 	o.recipients, o.sender = to, &t.from
+	o.errors = errorsPrinted // the reply is all that the client wants
 	if t.wish != nil {
 		o.wish = t.wish
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,22 +17,26 @@ import (
 
 // front is the flags about reading the message and about what is said on the way.
 type front struct {
-	pretend    bool
-	debug      bool
-	quiet      bool   // -oeq: nothing on standard error
-	transcript string // -X
-	log        io.Writer
-	noAliases  bool   // -n
-	sevenBit   bool   // -B7BIT
-	smtputf8   string // -O smtputf8: yes, no or empty
-	timeouts   submit.Timeouts
-	configure  string // address
-	msmtprc    string // file
+	pretend     bool
+	debug       bool
+	quiet       bool // -oeq: nothing on standard error
+	errors      errorMode
+	hops        int      // -h
+	ineffective []string // flags that would change what becomes of a message, and do not
+	transcript  string   // -X
+	log         io.Writer
+	noAliases   bool   // -n
+	sevenBit    bool   // -B7BIT
+	smtputf8    string // -O smtputf8: yes, no or empty
+	timeouts    submit.Timeouts
+	configure   string // address
+	msmtprc     string // file
 }
 
 // frontValues is what the flag set knows before it is checked.
 type frontValues struct {
 	body, errorMode string
+	macro, lifetime string
 	utf8            bool
 }
 
@@ -48,6 +51,9 @@ func (f *front) define(fs *pflag.FlagSet) *frontValues {
 	fs.StringVar(&v.body, "body", "", "")
 	fs.StringVar(&v.errorMode, "error-mode", "", "")
 	fs.BoolVar(&v.utf8, "smtputf8", false, "")
+	fs.IntVar(&f.hops, "hop-count", 0, "")
+	fs.StringVar(&v.macro, "macro", "", "")
+	fs.StringVar(&v.lifetime, "queue-lifetime", "", "")
 	return v
 }
 
@@ -60,7 +66,14 @@ func (f *front) check(fs *pflag.FlagSet, v *frontValues, settings, sets []string
 	default:
 		return errors.New("-B takes 7BIT or 8BITMIME")
 	}
-	f.quiet = v.errorMode == "q" || slices.Contains(sets, "eq")
+	f.errors = chooseErrorMode(v.errorMode, sets)
+	f.quiet = f.errors == errorsQuiet
+	if fs.Changed("macro") {
+		f.ineffective = append(f.ineffective, "-M")
+	}
+	if fs.Changed("queue-lifetime") {
+		f.ineffective = append(f.ineffective, "-T")
+	}
 	if v.utf8 {
 		f.smtputf8 = "yes"
 	}

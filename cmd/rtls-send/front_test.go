@@ -41,7 +41,7 @@ func TestFlagOrder(t *testing.T) {
 			}
 		}
 	}
-	gnu, err := parseArgs("rtls-send", []string{"c@example.net", "--from=a@example.org", "--full-name", "Cron Daemon", "--requiretls=no", "--option", "Timeout.command=2m", "--account=x", "--no-aliases", "b@example.net"})
+	gnu, err := parseArgs("rtls-send", []string{"c@example.net", "--from=a@example.org", "--full-name", "Cron Daemon", "--requiretls=no", "--option", "Timeout.command=2m", "--account=x", "--no-aliases", "--error-mode=m", "b@example.net"})
 	slices.Reverse(gnu.recipients)
 	if err != nil || !reflect.DeepEqual(gnu, want) {
 		t.Errorf("%+v, %v", gnu, err)
@@ -68,6 +68,12 @@ func TestFlagLetters(t *testing.T) {
 		{[]string{"-U", "x@y"}, func(o *options) bool { return o.smtputf8 == "yes" }},
 		{[]string{"-U", "-OSMTPUTF8=no", "x@y"}, func(o *options) bool { return o.smtputf8 == "no" }},
 		{[]string{"-oeq", "x@y"}, func(o *options) bool { return o.quiet }},
+		{[]string{"-oem", "-oeq", "x@y"}, func(o *options) bool { return o.quiet && !o.errors.mailed() }},
+		{[]string{"-oeq", "-oem", "x@y"}, func(o *options) bool { return !o.quiet && o.errors == errorsMailed }},
+		{[]string{"-e", "w", "x@y"}, func(o *options) bool { return o.errors == errorsWritten }},
+		{[]string{"-oez", "x@y"}, func(o *options) bool { return o.errors == errorsPrinted }},
+		{[]string{"-h25", "x@y"}, func(o *options) bool { return o.hops == 25 }},
+		{[]string{"-T5d", "-M", "id", "x@y"}, func(o *options) bool { return slices.Equal(o.ineffective, []string{"-M", "-T"}) }},
 		{[]string{"-d", "x@y"}, func(o *options) bool { return o.verbose && len(o.recipients) == 1 }},
 		{[]string{"-d0.1", "x@y"}, func(o *options) bool { return o.verbose }},
 		{[]string{"-O", "Timeout.datafinal=1h30m", "x@y"}, func(o *options) bool { return o.timeouts.Final == 90*time.Minute }},
@@ -78,7 +84,7 @@ func TestFlagLetters(t *testing.T) {
 			t.Errorf("%q: %+v, %v", tc.args, o, err)
 		}
 	}
-	for _, args := range [][]string{{"-z", "x@y"}, {"-tz"}, {"-bq"}, {"-bd"}, {"-f"}, {"-bs", "x@y"}, {"-bs", "-t"}, {"-bv"}, {}, {"--no-such", "x@y"}, {"-B9BIT", "x@y"}} {
+	for _, args := range [][]string{{"-z", "x@y"}, {"-tz"}, {"-bq"}, {"-bd"}, {"-f"}, {"-bs", "x@y"}, {"-bs", "-t"}, {"-bv"}, {}, {"--no-such", "x@y"}, {"-B9BIT", "x@y"}, {"-hmany", "x@y"}} {
 		_, err := parseArgs("sendmail", args)
 		if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.Usage || e.Hint == "" {
 			t.Errorf("%q: %v", args, err)

@@ -111,6 +111,11 @@ func cipherName(r *submit.Receipt) string {
 	return tls.CipherSuiteName(r.Cipher)
 }
 
+// ineffective logs that flags of a message's caller have no effect.
+func (l *sendLog) ineffective(about []any, flags []string) {
+	l.logger().Warn("flags without effect", append(about, "flags", flags)...)
+}
+
 // queued logs a message that waits in the queue; why is nil where nothing was tried.
 func (l *sendLog) queued(about []any, id string, why error) {
 	about = append(about, "id", id)

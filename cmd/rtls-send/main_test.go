@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
@@ -81,8 +82,9 @@ func TestScript(t *testing.T) {
 			return os.Mkdir(dir, 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"taken": taken,
+			"exits":    exits,
+			"taken":    taken,
+			"reported": reported,
 		},
 	})
 }
@@ -142,7 +144,11 @@ func (m *mailbox) Data(r io.Reader) error {
 	if err := os.WriteFile(base+".envelope", []byte(m.envelope.String()), 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(base+".message", raw, 0o600)
+	temp := m.dir + ".new"
+	if err := os.WriteFile(temp, raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, base+".message") // whole, for who waits for it
 }
 
 func (m *mailbox) Reset()        { m.envelope.Reset() }
@@ -164,6 +170,19 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if want, err := strconv.Atoi(args[0]); err != nil || code != want {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
+}
+
+// reported is taken, once a process in the background is done.
+func reported(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: reported count")
+	}
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if entries, err := os.ReadDir(ts.MkAbs("taken")); err == nil && strconv.Itoa(len(entries)/2) == args[0] && len(entries)%2 == 0 {
+			break
+		}
+	}
+	taken(ts, neg, args)
 }
 
 // taken makes sure that the server took so many messages, and copies the last

@@ -24,6 +24,9 @@ type composing struct {
 	why      string    // where the wish comes from, for people
 	// sessions are kept for further messages, by account; nil: there will be none.
 	sessions map[string]*submit.Session
+	// copy is what was read of the input, for a message that its caller wants to be
+	// kept whatever happens; else nil.
+	copy *inputCopy
 }
 
 // deliver sends a message by way of the first server that takes it.
@@ -52,6 +55,7 @@ func (c *composing) options() (compose.Options, error) {
 		Choose:     c.choose,
 		WishHeader: s.front.WishHeader,
 		PlusWish:   s.front.PlusWish,
+		Hops:       c.o.hops,
 		TempDir:    c.env.Getenv("TMPDIR"),
 	}
 	if s.front.Aliases != "" && !c.o.noAliases {
@@ -124,7 +128,7 @@ func (c *composing) read(ctx context.Context) (*compose.Message, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		m, err := c.readFrom(c.env.Stdin)
+		m, err := c.readFrom(c.copy.reading(c.env.Stdin))
 		done <- result{m, err}
 	}()
 	select {

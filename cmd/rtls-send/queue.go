@@ -65,6 +65,8 @@ type queue struct {
 	o     *options
 	s     *settings
 	spool *spool.Spool
+	// buried says that what was refused for good is kept, and its sender told by mail.
+	buried bool
 }
 
 // openQueue returns nil where no queue is configured.
@@ -154,9 +156,19 @@ func (q *queue) settle(ctx context.Context, m *compose.Message, err error) (id s
 		}
 		return "", nil
 	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return "", err
+	}
 	outcome, mixed := submit.OutcomeOf(err)
 	to := outcome.Rest(m.To)
-	if cli.ExitCode(err) != cli.TempFail && !mixed || len(to) == 0 || errors.Is(ctx.Err(), context.Canceled) {
+	if cli.ExitCode(err) != cli.TempFail && !mixed {
+		q.bury(m, m.To, err)
+		return "", err
+	}
+	for _, no := range outcome.Never {
+		q.bury(m, []string{no.To}, no.Err)
+	}
+	if len(to) == 0 {
 		return "", err
 	}
 	why := failure(err)
@@ -172,6 +184,23 @@ func (q *queue) settle(ctx context.Context, m *compose.Message, err error) (id s
 		fmt.Fprintf(q.env.Stderr, "%s: %s\n%s: kept in the queue as %s; it may arrive twice\n", name, cli.Printable(err.Error()), name, id)
 	}
 	return id, err
+}
+
+// bury keeps a message as given up, for recipients to whom it cannot be sent, if that is
+// the caller's wish: -oem. Its sender gets a report then.
+func (q *queue) bury(m *compose.Message, to []string, err error) {
+	if !q.o.errors.mailed() {
+		return
+	}
+	why := failure(err)
+	why.Permanent, why.Done, why.Never = true, nil, nil
+	id, addErr := q.add(m, to, why)
+	if q.buried = addErr == nil; !q.buried {
+		fmt.Fprintf(q.env.Stderr, "%s: the queue: %s\n", name, cli.Printable(addErr.Error()))
+		return
+	}
+	fmt.Fprintf(q.env.Stderr, "%s: kept in the queue as %s, which is given up; its sender gets a report\n", name, id)
+	q.behind("-qI" + id)
 }
 
 // failure tells the queue what an error of sending means.

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"rtls/internal/cli"
 )
@@ -22,11 +22,13 @@ func withProgress(env cli.Env, o *options, text io.WriterTo, size int64) io.Writ
 	if !ok || size < progressFrom || o.verbose {
 		return text
 	}
-	if _, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS); err != nil {
+	if !isTerminal(f) {
 		return text
 	}
 	return &progress{text: text, size: size, out: f}
 }
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 type progress struct {
 	text io.WriterTo

@@ -68,9 +68,17 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 		}
 		return configure(ctx, env, o, find)
 	}
+	unread := func(err error) error {
+		if o.mode == modeSend {
+			c := newInputCopy(env, o)
+			defer c.Close()
+			saveLetter(ctx, env, o, c, err)
+		}
+		return err
+	}
 	s, err := loadSettings(env, o)
 	if err != nil {
-		return err
+		return unread(err)
 	}
 	defer s.log.Close()
 	if o.mode == modeCheckConfig {
@@ -79,7 +87,7 @@ func run(ctx context.Context, env cli.Env, o *options) error {
 	if o.transcript != "" {
 		f, err := openTranscript(o.transcript)
 		if err != nil {
-			return err
+			return unread(err)
 		}
 		defer f.Close()
 		o.log = f
@@ -108,39 +116,54 @@ func say(w io.Writer, text string) error {
 }
 
 func send(ctx context.Context, env cli.Env, o *options, s *settings) error {
-	c := &composing{env: env, o: o, settings: s}
+	c := &composing{env: env, o: o, settings: s, copy: newInputCopy(env, o)}
+	defer c.copy.Close()
 	m, err := c.read(ctx)
 	if err != nil {
 		if !o.pretend {
 			s.log.refused(nil, err)
+			saveLetter(ctx, env, o, c.copy, err)
 		}
 		return err
 	}
 	defer m.Close()
-	return c.dispatch(ctx, m)
+	kept, err := c.dispatch(ctx, m)
+	switch {
+	case err == nil:
+	case !kept:
+		saveLetter(ctx, env, o, c.copy, err)
+	case o.errors == errorsMailedZero: // sendmail's -oee
+		cli.Report(env.Stderr, name, err)
+		return nil
+	}
+	return err
 }
 
-// dispatch sends the message, or keeps it, and logs which.
-func (c *composing) dispatch(ctx context.Context, m *compose.Message) error {
+// dispatch sends the message, or keeps it, and logs which. Kept says of a message with
+// an error that the queue has it all the same.
+func (c *composing) dispatch(ctx context.Context, m *compose.Message) (kept bool, err error) {
 	if c.o.pretend {
 		c.debugPlan()
-		return c.pretend(m)
+		return false, c.pretend(m)
 	}
-	receipt, id, err := c.sendOrKeep(ctx, m)
+	receipt, id, kept, err := c.sendOrKeep(ctx, m)
 	log, about := c.settings.log, c.about(m)
+	if len(c.o.ineffective) > 0 {
+		log.ineffective(about, c.o.ineffective)
+	}
 	switch {
 	case receipt != nil:
 		log.sent(about, receipt)
 	case id != "":
 		log.queued(about, id, err)
 		if outcome, _ := submit.OutcomeOf(err); len(outcome.Never) == 0 {
-			return nil
+			return true, nil
 		}
 		log.refused(about, err) // for some of its recipients
 	case err != nil:
 		log.refused(about, err)
 	}
-	return err
+	return kept, err
 }
 
 // debugPlan says what is going to be done.
@@ -153,8 +176,8 @@ func (c *composing) debugPlan() {
 }
 
 // sendOrKeep ends with a receipt, with the message's identifier in the queue and what
-// kept it from being sent now, or with an error.
-func (c *composing) sendOrKeep(ctx context.Context, m *compose.Message) (receipt *submit.Receipt, id string, err error) {
+// kept it from being sent now, or with an error. Kept is as of dispatch.
+func (c *composing) sendOrKeep(ctx context.Context, m *compose.Message) (receipt *submit.Receipt, id string, kept bool, err error) {
 	env, o, s := c.env, c.o, c.settings
 	c.debugPlan()
 	if s.wish == requiretls.Yes && o.dsn.Return == "FULL" {
@@ -163,22 +186,23 @@ func (c *composing) sendOrKeep(ctx context.Context, m *compose.Message) (receipt
 	warnUnencrypted(env, s, m)
 	q, err := openQueue(env, o, s)
 	if err != nil {
-		return nil, "", err
+		return nil, "", false, err
 	}
 	if q != nil && q.first() {
 		id, err = q.keep(m)
-		return nil, id, err
+		return nil, id, false, err
 	}
 	if s.targets == nil {
 		if err := s.connect(env); err != nil {
-			return nil, "", cli.Errorf(cli.Config, "%w", err)
+			return nil, "", false, cli.Errorf(cli.Config, "%w", err)
 		}
 	}
 	receipt, err = c.submitNow(ctx, m)
 	if q != nil {
 		id, err = q.settle(ctx, m, err)
+		kept = q.buried
 	}
-	return receipt, id, err
+	return receipt, id, kept, err
 }
 
 // submitNow sends the message while the caller waits.

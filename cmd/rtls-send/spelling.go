@@ -47,19 +47,23 @@ var letters = map[byte]letter{
 	'd': {optional, "debug-level"},
 	'o': {required, "set"}, // -oi, -oem, -odb and so on
 
-	'i': {none, ""}, // dots are text always
-	'm': {none, ""},
-	'G': {none, ""},
-	'E': {none, ""},
-	's': {none, ""},
-	'c': {none, ""},
-	'x': {none, ""},
-	'h': {required, ""},
+	'h': {required, "hop-count"},
 	'L': {required, "log-tag"},
-	'A': {required, ""},
-	'M': {required, ""},
-	'T': {required, ""},
-	'p': {required, ""},
+
+	// What these ask for is so anyway, or is nothing to a caller.
+	'i': {none, ""},     // dots are text always
+	'm': {none, ""},     // an alias that leads to the sender is sent to as well
+	'G': {none, ""},     // a gateway's message, whose header is not to be completed
+	'E': {none, ""},     // Exim's mark of its own reports
+	's': {none, ""},     // keep a "From " line
+	'c': {none, ""},     // do not contact expensive mailers now
+	'x': {none, ""},     // no TLS certificate of ours is asked for
+	'A': {required, ""}, // which of two configurations
+	'p': {required, ""}, // protocol and host that a message came by, for Received
+
+	// These would change what becomes of a message, and do not.
+	'M': {required, "macro"},
+	'T': {required, "queue-lifetime"},
 }
 
 // respell rewrites arguments in sendmail's spelling, in which -oem is one option,

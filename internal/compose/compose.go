@@ -46,6 +46,9 @@ type Options struct {
 	// PlusWish makes the tag of user+requiretls@example.org, in sender and
 	// recipients, a wish; it is removed.
 	PlusWish bool
+	// Hops is how many servers the message has passed, if that is known to be more than
+	// it has Received fields.
+	Hops int
 	// Aliases are for recipients of this host.
 	Aliases *Aliases
 
@@ -66,7 +69,7 @@ type Message struct {
 	UTF8      bool   // an address needs SMTPUTF8 (RFC 6531)
 
 	header []byte // with the blank line
-	body   *spill
+	body   *Spill
 	known  map[string]bool // To, by mailboxKey
 
 	plusWish bool // an address had the tag
@@ -82,7 +85,7 @@ func Read(r io.Reader, o Options) (*Message, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
-	m := &Message{body: &spill{dir: o.TempDir}}
+	m := &Message{body: &Spill{dir: o.TempDir}}
 	if err := m.arguments(o); err != nil { // before anything is read
 		return nil, err
 	}
@@ -108,7 +111,7 @@ func Read(r io.Reader, o Options) (*Message, error) {
 // Envelope makes a message of the command line alone, without text: to know who it
 // would be from and to.
 func Envelope(o Options) (*Message, error) {
-	m := &Message{body: &spill{}}
+	m := &Message{body: &Spill{}}
 	if err := m.arguments(o); err != nil {
 		return nil, err
 	}
@@ -174,6 +177,9 @@ func (m *Message) head(fields []field, o Options) error {
 	if err := checkFields(fields); err != nil {
 		return err
 	}
+	if err := checkHops(fields, o.Hops); err != nil {
+		return err
+	}
 	if err := m.recipients(fields, o); err != nil {
 		return err
 	}
@@ -220,6 +226,24 @@ func checkFields(fields []field) error {
 		err = cli.Errorf(cli.DataErr, "the message has %d %s fields", len(values), requiretls.HeaderName)
 	}
 	return err.WithStatus("5.6.0").WithHint(`a message has at most one such field, and its value is "No" (RFC 8689, section 3)`)
+}
+
+// maxHops is how many servers a message passes that is not in a loop (RFC 5321 section
+// 6.3).
+const maxHops = 100
+
+// checkHops ends a loop between programs that hand on mail.
+func checkHops(fields []field, hops int) error {
+	received := 0
+	for _, f := range fields {
+		if f.is("Received") {
+			received++
+		}
+	}
+	if hops = max(hops, received); hops <= maxHops {
+		return nil
+	}
+	return cli.Errorf(cli.DataErr, "the message has passed %d servers, it is in a loop", hops).WithStatus("5.4.6")
 }
 
 // Size is the number of octets of the message, which is what SIZE= declares (RFC

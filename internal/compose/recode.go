@@ -25,7 +25,7 @@ const (
 // Recoded is a message in another encoding. It belongs to one goroutine at a time,
 // and its user closes it.
 type Recoded struct {
-	body  spill
+	body  Spill
 	eight bool
 }
 
@@ -54,7 +54,7 @@ func Recode(r io.ReaderAt, size int64, need Need, dir string) (*Recoded, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &Recoded{body: spill{dir: dir}}
+	c := &Recoded{body: Spill{dir: dir}}
 	out := bufio.NewWriterSize(&watch{c}, 32<<10)
 	rec := &recoder{r: r, size: size, seven: need == SevenBit, out: out}
 	err = rec.part(root, true, false)
@@ -80,7 +80,7 @@ func RecodeText(text io.WriterTo, need Need, dir string) (*Recoded, error) {
 	if dir == "" {
 		dir = "/tmp"
 	}
-	kept := &spill{dir: dir}
+	kept := &Spill{dir: dir}
 	defer kept.Close()
 	if _, err := text.WriteTo(kept); err != nil {
 		return nil, fmt.Errorf("re-encode the message: %w", err)

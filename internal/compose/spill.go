@@ -12,16 +12,24 @@ import (
 // maxMemory is the size up to which a body stays in memory.
 const maxMemory = 64 << 10
 
-// spill keeps what is written to it: in memory at first, in a file without a name
+// Spill keeps what is written to it: in memory at first, in a file without a name
 // once that is too much. The file is gone when the process is, however it ends.
-type spill struct {
+type Spill struct {
 	dir  string
 	mem  []byte // once there is a file, room to read it with
 	file *os.File
 	size int64
 }
 
-func (s *spill) Write(p []byte) (int, error) {
+// NewSpill makes one whose file is in dir, or in /tmp if that is empty.
+func NewSpill(dir string) *Spill {
+	if dir == "" {
+		dir = "/tmp"
+	}
+	return &Spill{dir: dir}
+}
+
+func (s *Spill) Write(p []byte) (int, error) {
 	s.size += int64(len(p))
 	if s.file == nil && len(s.mem)+len(p) <= maxMemory {
 		s.mem = append(s.mem, p...)
@@ -41,7 +49,7 @@ func (s *spill) Write(p []byte) (int, error) {
 }
 
 // WriteTo writes everything to w. It can be called again.
-func (s *spill) WriteTo(w io.Writer) (int64, error) {
+func (s *Spill) WriteTo(w io.Writer) (int64, error) {
 	if s.file == nil {
 		n, err := w.Write(s.mem)
 		return int64(n), err
@@ -60,14 +68,15 @@ func (s *spill) WriteTo(w io.Writer) (int64, error) {
 type writerOnly struct{ io.Writer }
 
 // ReadAt reads what was written.
-func (s *spill) ReadAt(p []byte, off int64) (int, error) {
+func (s *Spill) ReadAt(p []byte, off int64) (int, error) {
 	if s.file != nil {
 		return s.file.ReadAt(p, off)
 	}
 	return bytes.NewReader(s.mem).ReadAt(p, off)
 }
 
-func (s *spill) Close() error {
+// Close frees the file.
+func (s *Spill) Close() error {
 	if s.file == nil {
 		return nil
 	}
