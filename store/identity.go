@@ -204,26 +204,26 @@ func (a *Account) newRecord(dir string, id identity) index.Mailbox {
 }
 
 // reserve makes sure that the identity file covers UIDs below next. It is called
-// before the transaction commits that gives them.
+// before the transaction commits that gives them. Of id only the next UID changes: what
+// else it says is read without a lock.
 func (a *Account) reserve(dir string, id *identity, next uint32) error {
 	if next <= id.uidNext {
 		return nil
 	}
+	reserved := *id
 	found, err := a.readIdentity(dir) // another process may have been here
 	switch {
 	case err == nil && found.object == id.object:
-		*id = found
+		reserved = found
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errIdentity):
 		return err
 	}
-	if next <= id.uidNext {
-		return nil
+	if next > reserved.uidNext {
+		reserved.uidNext = next + min(uidReserve, ^uint32(0)-next)
+		if err := a.writeIdentity(dir, reserved); err != nil {
+			return err
+		}
 	}
-	reserved := *id
-	reserved.uidNext = next + min(uidReserve, ^uint32(0)-next)
-	if err := a.writeIdentity(dir, reserved); err != nil {
-		return err
-	}
-	*id = reserved
+	id.uidNext = reserved.uidNext
 	return nil
 }

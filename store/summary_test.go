@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -159,4 +160,29 @@ func TestSummariesOfLostIndex(t *testing.T) {
 	wantKept(t, m, upTo(uid))
 	putSummaries(t, m, uid)
 	wantKept(t, m, upTo(uid), fmt.Sprintf("%d INBOX/%d", uid, uid))
+}
+
+// Readers of summaries take no lock of the mailbox, so nothing that they look at may
+// change when it gets new messages. The race detector tells.
+func TestSummariesWhileMessagesCome(t *testing.T) {
+	a := newTestAccount(t)
+	deliver(t, a, "INBOX", "a message\n", Meta{})
+	m := openMailbox(t, a, "INBOX")
+	putSummaries(t, m, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for ctx.Err() == nil {
+			if err := m.Summaries(t.Context(), []uint32{1}, new([]byte), func(Summary) error { return nil }); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	m.v.mu.Lock()
+	m.v.id.uidNext = 0 // so that the next message has UIDs reserved
+	m.v.mu.Unlock()
+	deliver(t, a, "INBOX", "another message\n", Meta{})
+	see(t, m)
+	stop()
+	reader.Wait()
 }
