@@ -1,6 +1,8 @@
 package server
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -115,6 +117,62 @@ func TestSubscriptions(t *testing.T) {
 		C: h LIST (SUBSCRIBED) "" g*
 		S: h OK LIST completed
 	`)
+}
+
+// RFC 5819 section 3, RFC 9590 section 4: a mailbox that is listed for those below it
+// has neither status nor annotations there, nor has one that cannot be selected.
+func TestListReturnsOfWhatIsMeant(t *testing.T) {
+	s := newSite(t)
+	s.mailboxes("foo", "foo/bar", "level/below")
+	c := s.login("")
+	for _, name := range []string{"INBOX", "foo/bar", "gone"} {
+		c.do("SUBSCRIBE " + name)
+	}
+	c.do("DELETE level")
+	c.script(`
+		C: A01 LIST "" % RETURN (STATUS (MESSAGES) METADATA (/shared/comment))
+		S: * LIST (\HasNoChildren) "/" INBOX
+		S: * METADATA INBOX (/shared/comment NIL)
+		S: * STATUS INBOX (MESSAGES 0)
+		S: * LIST (\HasChildren) "/" foo
+		S: * METADATA foo (/shared/comment NIL)
+		S: * STATUS foo (MESSAGES 0)
+		S: * LIST (\Noselect \NonExistent \HasChildren) "/" level
+		S: A01 OK LIST completed
+		C: A02 LIST (SUBSCRIBED RECURSIVEMATCH) "" % RETURN (STATUS (MESSAGES) METADATA (/shared/comment))
+		S: * LIST (\HasNoChildren \Subscribed) "/" INBOX
+		S: * METADATA INBOX (/shared/comment NIL)
+		S: * STATUS INBOX (MESSAGES 0)
+		S: * LIST (\HasChildren) "/" foo ("CHILDINFO" ("SUBSCRIBED"))
+		S: * LIST (\Noselect \NonExistent \HasNoChildren \Subscribed) "/" gone
+		S: A02 OK LIST completed
+	`)
+}
+
+// RFC 5819 section 2, RFC 9590 section 3: what cannot be looked up is left out, and the
+// list is whole nevertheless.
+func TestListReturnsWhatItCan(t *testing.T) {
+	s := newSite(t)
+	s.mailboxes("a", "b", "c")
+	if err := os.WriteFile(filepath.Join(s.dir, "Maildir/.a/rtls-metadata"), []byte("damaged\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.login("").script(`
+		C: A01 LIST "" % RETURN (STATUS (MESSAGES) METADATA (/shared/comment))
+		S: * LIST (\HasNoChildren) "/" INBOX
+		S: * METADATA INBOX (/shared/comment NIL)
+		S: * STATUS INBOX (MESSAGES 0)
+		S: * LIST (\HasNoChildren) "/" a
+		S: * STATUS a (MESSAGES 0)
+		S: * LIST (\HasNoChildren) "/" b
+		S: * METADATA b (/shared/comment NIL)
+		S: * STATUS b (MESSAGES 0)
+		S: * LIST (\HasNoChildren) "/" c
+		S: * METADATA c (/shared/comment NIL)
+		S: * STATUS c (MESSAGES 0)
+		S: A01 OK LIST completed
+	`)
+	s.waitLog("annotations of a mailbox")
 }
 
 func TestSpecialUse(t *testing.T) {

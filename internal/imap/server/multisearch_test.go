@@ -61,6 +61,10 @@ func TestMultiSearchSelected(t *testing.T) {
 		S: a BAD no mailbox is selected
 		C: b ESEARCH ALL
 		S: b BAD no mailbox is selected
+		C: b2 ESEARCH IN (personal) RETURN (UPDATE) ALL
+		S: b2 BAD no mailbox is selected
+		C: b3 ESEARCH IN (personal selected) ALL
+		S: b3 BAD no mailbox is selected
 	`)
 	c.do("SELECT INBOX")
 	s.box("INBOX").Expunge(t.Context(), []uint32{1})
@@ -76,7 +80,11 @@ func TestMultiSearchSelected(t *testing.T) {
 		C: f ESEARCH IN (mailboxes other) NOT $
 		S: f NO the saved result is of the selected mailbox alone
 		C: g ESEARCH IN (personal) RETURN (SAVE) ALL
-		S: g BAD SAVE is for the selected mailbox alone
+		S: g BAD SAVE takes the source option selected, and no other
+		C: g2 ESEARCH IN (mailboxes INBOX) RETURN (SAVE) ALL
+		S: g2 BAD SAVE takes the source option selected, and no other
+		C: g3 ESEARCH IN (selected mailboxes INBOX) RETURN (SAVE) ALL
+		S: g3 BAD SAVE takes the source option selected, and no other
 		C: h ESEARCH IN (personal) RETURN (UPDATE COUNT) SUBJECT message
 		S: * NO [NOUPDATE "h"] only SEARCH and SORT have updates
 		S: * ESEARCH (TAG "h" MAILBOX INBOX UIDVALIDITY <*>) UID COUNT 2
@@ -97,6 +105,35 @@ func TestMultiSearchSelected(t *testing.T) {
 		S: m BAD expected a mailbox
 		C: n ESEARCH IN (personal (x)) ALL
 		S: n BAD unknown scope option
+	`)
+}
+
+// RFC 7377 section 2: a window of message numbers may lie beyond the end of a mailbox,
+// and means the numbers in each mailbox that is searched; the answers are UIDs.
+func TestMultiSearchWindow(t *testing.T) {
+	s := newSite(t)
+	s.mailboxes("other")
+	for n := range 3 {
+		s.deliver("other", message(n+1), deliverMeta)
+		s.sync("other")
+	}
+	s.deliverN(2)
+	if err := s.box("other").Expunge(t.Context(), []uint32{1}); err != nil {
+		t.Fatal(err)
+	}
+	c := s.login("INBOX")
+	c.script(`
+		C: a ESEARCH IN (personal) FROM "bob" 2:100
+		S: * ESEARCH (TAG "a" MAILBOX INBOX UIDVALIDITY <*>) UID ALL 2
+		S: * ESEARCH (TAG "a" MAILBOX other UIDVALIDITY <*>) UID ALL 3
+		S: a OK ESEARCH completed
+		C: b ESEARCH IN (personal) FROM "bob" 101:200
+		S: b OK ESEARCH completed
+		C: c ESEARCH FROM "bob" 101:200
+		S: c OK ESEARCH completed
+		C: d UID SEARCH FROM "bob" 101:200
+		S: * SEARCH
+		S: d OK UID SEARCH completed
 	`)
 }
 

@@ -16,6 +16,7 @@ const separator = "/"
 type entry struct {
 	store.MailboxInfo
 	children   bool // has mailboxes below it
+	meant      bool // it exists and is selected itself, not for what is below it
 	childMatch []string
 }
 
@@ -34,33 +35,39 @@ func (s *Session) list(ctx context.Context, c command.List) error {
 		return err
 	}
 	for _, e := range entries(infos, c) {
-		s.writeEntry(e, c)
-		if !e.Exists {
-			continue
-		}
-		err := s.returns(ctx, e.Name, c)
-		if err != nil && !errors.Is(err, store.ErrNoMailbox) { // it has just been deleted
-			return err
+		if s.listOne(ctx, e, c); ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 	return nil
 }
 
-// returns tells what return options ask for besides the line of a mailbox.
-func (s *Session) returns(ctx context.Context, name string, c command.List) error {
-	if c.ReturnMetadata != nil {
-		if _, err := s.writeMetadata(ctx, name, *c.ReturnMetadata); err != nil { // RFC 9590
-			return err
+// listOne tells of a mailbox, with what return options ask for besides: of one that is
+// meant, and of its status first, since the line says whether there is any (RFC 5819
+// section 2). What cannot be looked up is left out there, and all others are listed.
+func (s *Session) listOne(ctx context.Context, e entry, c command.List) {
+	var status store.Status
+	counted, noted := e.meant && c.ReturnStatus != nil, e.meant && c.ReturnMetadata != nil
+	if counted {
+		var err error
+		status, err = s.account.Status(ctx, e.Name)
+		if errors.Is(err, store.ErrNoMailbox) { // it has just been deleted
+			e.Exists, noted = false, false
+		} else if err != nil {
+			s.log.Error("status of a mailbox", "mailbox", e.Name, "err", err)
+		}
+		counted = err == nil
+	}
+	s.writeEntry(e, c)
+	if noted {
+		_, err := s.writeMetadata(ctx, e.Name, *c.ReturnMetadata) // RFC 9590 section 3
+		if err != nil && !errors.Is(err, store.ErrNoMailbox) {
+			s.log.Error("annotations of a mailbox", "mailbox", e.Name, "err", err)
 		}
 	}
-	if c.ReturnStatus == nil {
-		return nil
+	if counted {
+		s.writeStatus(e.Name, status, c.ReturnStatus)
 	}
-	status, err := s.account.Status(ctx, name)
-	if err == nil {
-		s.writeStatus(name, status, c.ReturnStatus)
-	}
-	return err
 }
 
 func listName(c command.List) string {
@@ -80,6 +87,7 @@ func entries(infos []store.MailboxInfo, c command.List) []entry {
 			continue
 		}
 		wanted := selects(c, e.MailboxInfo)
+		e.meant = wanted && e.Exists
 		if c.RecursiveMatch || asLevel && c.LSub {
 			e.childMatch = below(tree, e.Name, c)
 		}

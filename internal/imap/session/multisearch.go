@@ -20,18 +20,23 @@ func (s *Session) multiSearch(ctx context.Context, tag string, c command.MultiSe
 	if c.Sources == nil {
 		c.Sources = []command.Filter{{Kind: command.SelectedNow}}
 	}
-	if s.sel == nil && slices.ContainsFunc(c.Sources, func(f command.Filter) bool { return f.Kind == command.SelectedNow }) {
-		return wire.Syntaxf("no mailbox is selected")
-	}
 	if c.Return == nil {
 		c.Return = &command.Return{All: true}
+	}
+	isSelected := func(f command.Filter) bool { return f.Kind == command.SelectedNow }
+	onlySelected := !slices.ContainsFunc(c.Sources, func(f command.Filter) bool { return !isSelected(f) })
+	switch { // RFC 7377 section 2.2
+	case s.sel == nil && (slices.ContainsFunc(c.Sources, isSelected) || c.Return.Update != nil):
+		return wire.Syntaxf("no mailbox is selected")
+	case c.Return.Save && !onlySelected:
+		return wire.Syntaxf("SAVE takes the source option selected, and no other")
 	}
 	names, err := s.meant(ctx, c.Sources)
 	if err != nil {
 		return err
 	}
-	if err := s.savedFits(names, c); err != nil {
-		return err
+	if usesSaved(c.Key) && !(s.sel != nil && len(names) == 1 && names[0] == s.sel.box.Name()) {
+		return refuse("", "the saved result is of the selected mailbox alone")
 	}
 	if c.Return.Update != nil {
 		s.refuseUpdate(tag, "only SEARCH and SORT have updates")
@@ -49,21 +54,7 @@ func (s *Session) multiSearch(ctx context.Context, tag string, c command.MultiSe
 	})
 }
 
-// savedFits refuses to keep a result, or to use one, for anything but the selected
-// mailbox: "$" belongs to that.
-func (s *Session) savedFits(names []string, c command.MultiSearch) error {
-	selected := s.sel != nil && len(names) == 1 && names[0] == s.sel.box.Name()
-	switch {
-	case selected:
-		return nil
-	case c.Return.Save:
-		return wire.Syntaxf("SAVE is for the selected mailbox alone")
-	case usesSaved(c.Key):
-		return refuse("", "the saved result is of the selected mailbox alone")
-	}
-	return nil
-}
-
+// usesSaved says whether a key holds "$".
 func usesSaved(k command.Key) bool {
 	return k.Set.Saved || slices.ContainsFunc(k.Keys, usesSaved)
 }
