@@ -21,7 +21,7 @@ type MailboxInfo struct {
 	Exists     bool   // false for a subscription without a mailbox
 	Subscribed bool
 	ObjectID   string // see Mailbox.ObjectID; empty where it is not known yet
-	SpecialUse string // "Sent", "Drafts", "Trash", "Junk", "Archive", "All", "Flagged" or empty (RFC 6154)
+	SpecialUse string // "Sent", "Drafts", "Trash", "Junk", "Archive", "All", "Flagged" or empty (RFC 6154); by its name if nothing else says so
 }
 
 // Mailboxes lists all mailboxes and subscriptions, sorted by name, INBOX first.
@@ -50,6 +50,7 @@ func (a *Account) Mailboxes(ctx context.Context) ([]MailboxInfo, error) {
 			list = append(list, MailboxInfo{Name: name, Subscribed: true})
 		}
 	}
+	nameUses(list)
 	slices.SortFunc(list, func(x, y MailboxInfo) int {
 		if (x.Name == inbox) != (y.Name == inbox) {
 			if x.Name == inbox {

@@ -92,6 +92,23 @@ func TestMailboxes(t *testing.T) {
 	}
 }
 
+// A mailbox that a client made without a word of what it is for is known by its name,
+// unless another was made for that.
+func TestUsualNames(t *testing.T) {
+	a := newTestAccount(t)
+	ctx := t.Context()
+	for _, name := range []string{"Sent Items", "Deleted Messages", "Trash", "Work/Drafts", "spam", "Junk", "Archives"} {
+		must(t, a.CreateMailbox(ctx, name, ""))
+	}
+	must(t, a.Subscribe(ctx, "Drafts", true))
+	wantNames(t, a, "INBOX", "Archives (Archive)", "Deleted Messages", "Drafts (no mailbox) (subscribed)", "Junk (Junk)", "Sent Items (Sent)", "Trash (Trash)", "Work", "Work/Drafts", "spam")
+	must(t, a.CreateMailbox(ctx, "Papierkorb", "Trash"))
+	must(t, a.CreateMailbox(ctx, "Sent", ""))
+	must(t, a.RenameMailbox(ctx, "Archives", "Old"))
+	must(t, a.CreateMailbox(ctx, "Drafts", "Flagged"))
+	wantNames(t, a, "INBOX", "Deleted Messages", "Drafts (subscribed) (Flagged)", "Junk (Junk)", "Old", "Papierkorb (Trash)", "Sent (Sent)", "Sent Items", "Trash", "Work", "Work/Drafts", "spam")
+}
+
 // D01: what is renamed keeps messages, UIDs and tags.
 func TestRenameKeepsAll(t *testing.T) {
 	a := newTestAccount(t)

@@ -140,7 +140,7 @@ func (tb *thunderbird) start() {
 		<-ended
 		if tb.t.Failed() {
 			tb.t.Logf("Thunderbird:\n%s", output.String())
-			tb.keep("thunderbird-failed.log", []byte(tb.dialogue()))
+			tb.keep("failed.log", []byte(tb.dialogue()))
 		}
 	})
 	var number []byte
@@ -165,7 +165,7 @@ func (tb *thunderbird) quit() {
 		tb.t.Fatal("Thunderbird does not end")
 	}
 	dialogue := tb.dialogue()
-	tb.keep(fmt.Sprintf("thunderbird-%d.log", tb.starts), []byte(dialogue))
+	tb.keep(fmt.Sprintf("%d.log", tb.starts), []byte(dialogue))
 	for _, refused := range tbRefused.FindAllString(dialogue, -1) {
 		tb.t.Errorf("the server refused something: %s", refused)
 	}
@@ -246,7 +246,7 @@ func (tb *thunderbird) keep(name string, content []byte) {
 	if dir == "" {
 		dir = tb.t.TempDir()
 	}
-	path := filepath.Join(dir, name)
+	path := filepath.Join(dir, tb.t.Name()+"-"+name)
 	if err := os.WriteFile(path, content, 0o644); err != nil {
 		tb.t.Fatal(err)
 	}

@@ -49,6 +49,36 @@ func TestThunderbird(t *testing.T) {
 	}
 }
 
+// TestThunderbirdFirst begins with an account that has an inbox and nothing else:
+// Thunderbird makes the folders that it wants, and says of none what it is for. The
+// next client must see it all the same (RFC 6154).
+func TestThunderbirdFirst(t *testing.T) {
+	p := newPKI(t)
+	d := startIMAPD(t, p)
+	tb := makeThunderbird(t, d, p)
+	for i := range 2 {
+		d.deliver(t, "INBOX", fmt.Appendf(nil, "Date: Tue, 17 Nov 2026 09:12:44 +0100\nSubject: %d\n\nhello\n", i+1), store.TagNone, store.OriginESMTP)
+	}
+	tb.prefer("mail.identity.id1.draft_folder", `"imap://`+strings.ReplaceAll(imapUser, "@", "%40")+`@localhost/Drafts"`) // as its wizard does
+	tb.start()
+	tb.introduce(p)
+	tb.call("press", "cmd_toggleMessagePane")
+	tb.call("open", "INBOX")
+	tb.until("a list of all messages", func() bool { return len(tb.messages("INBOX")) == 2 && tb.folder("Trash") })
+	tb.press("INBOX", []int{1}, "cmd_deleteMessage")
+	tb.call("compose", "bob@example.net", "later", "not yet")
+	tb.until("a draft", func() bool { return ask[bool](tb, "saveDraft") })
+	tb.until("its folders on the server", func() bool {
+		return d.has(t, "Drafts") && len(d.stored(t, "Drafts")) == 1 && len(d.stored(t, "Trash")) == 1
+	})
+	tb.quit()
+	got := d.login(t, p, "").ok(`LIST (SPECIAL-USE SUBSCRIBED) "" *`)
+	want := []string{`* LIST (\HasNoChildren \Subscribed \Drafts) "/" Drafts`, `* LIST (\HasNoChildren \Subscribed \Trash) "/" Trash`}
+	if !slices.Equal(got, want) {
+		t.Errorf("the next client sees %q, want %q", got, want)
+	}
+}
+
 // tbFolders are the folders that Thunderbird must find, with what they are for. None
 // has the name that it would give them.
 var tbFolders = map[string]string{"INBOX": "", "Verschickt": "Sent", "Entwürfe": "Drafts", "Papierkorb": "Trash", "Spam": "Junk", "Ablage": "Archive", "Work": "", "Work/Berth & boat": ""}
@@ -89,7 +119,7 @@ func (tb *thunderbird) finds(messages int) {
 func (tb *thunderbird) reads(d *imapd, corpus []testmail.Message) {
 	tb.t.Helper()
 	tb.shows("INBOX", 1, "the spare keys hang behind the second door.")
-	tb.screenshot("thunderbird.png")
+	tb.screenshot("window.png")
 	for i, m := range corpus {
 		exact := bytes.Equal(tb.source("INBOX", i+1), imapWire(m.Raw))
 		if exact == slices.Contains(thunderbirdAlters, m.Name) {

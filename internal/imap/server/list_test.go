@@ -193,6 +193,31 @@ func TestSpecialUse(t *testing.T) {
 	`)
 }
 
+// What a client makes under a usual name, as Thunderbird does with Trash, has its
+// special use, so that the next client finds it.
+func TestSpecialUseByName(t *testing.T) {
+	s := newSite(t)
+	c := s.login("")
+	c.script(`
+		C: a CREATE Trash
+		S: a OK [MAILBOXID (<*>)] CREATE completed
+		C: b CREATE "Sent Messages"
+		S: b OK [MAILBOXID (<*>)] CREATE completed
+		C: c LIST (SPECIAL-USE) "" *
+		S: * LIST (\HasNoChildren \Sent) "/" "Sent Messages"
+		S: * LIST (\HasNoChildren \Trash) "/" Trash
+		S: c OK LIST completed
+		C: d CREATE Bin (USE (\Trash))
+		S: d OK [MAILBOXID (<*>)] CREATE completed
+		C: e LIST "" * RETURN (SPECIAL-USE)
+		S: * LIST (\HasNoChildren) "/" INBOX
+		S: * LIST (\HasNoChildren \Trash) "/" Bin
+		S: * LIST (\HasNoChildren \Sent) "/" "Sent Messages"
+		S: * LIST (\HasNoChildren) "/" Trash
+		S: e OK LIST completed
+	`)
+}
+
 func TestMailboxCommands(t *testing.T) {
 	s := newSite(t)
 	s.deliverN(2)
