@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"rtls/store/internal/inotify"
 )
 
 // Following tells which mailboxes of an account may have changed, without having them
@@ -39,7 +41,7 @@ type followed struct {
 var (
 	_ listener = (*view)(nil)
 	_ listener = (*followed)(nil)
-	_ listener = (*followedList)(nil)
+	_ picky    = (*followedList)(nil)
 )
 
 // announce notes that the mailbox may have changed.
@@ -51,6 +53,12 @@ func (b *followed) announce() {
 
 // followedList is a Following as the listener to the list of mailboxes.
 type followedList Following
+
+// minds tells what changes the list from what is INBOX's own beside it: its
+// annotations, for instance.
+func (l *followedList) minds(e inotify.Event) bool {
+	return e.IsDir || e.Name == subscriptionsFile || e.Ended
+}
 
 // lookAgain is when the list is looked at once more: a mailbox that another process
 // makes is reported when its directory is there, and it is none before that has a cur/.

@@ -116,6 +116,36 @@ func TestFollowList(t *testing.T) {
 	}
 }
 
+// TestFollowListOnly: what changes beside the mailboxes is no reason to list them.
+func TestFollowListOnly(t *testing.T) {
+	dir := newTestAccount(t).dir
+	a := openWatched(t, dir, newTestWatcher(t, time.Hour))
+	other := openTestAccount(t, dir)
+	must(t, a.CreateMailbox(t.Context(), "Box", ""))
+	f := newFollowing(t, a)
+	// The last word of the mailbox comes a second later.
+	for end := time.Now().Add(lookAgain + time.Second/2); time.Now().Before(end); {
+		heardNothing(t, f)
+	}
+	for _, account := range []*Account{a, other} {
+		_, err := account.SetMetadata(t.Context(), inbox, []Annotation{{Name: "/private/comment", Value: []byte("x")}})
+		must(t, err)
+	}
+	must(t, os.WriteFile(filepath.Join(a.maildir(), "maildirsize"), []byte("1000S\n"), 0o600))
+	_, _, err := a.Usage(t.Context())
+	must(t, err)
+	deliver(t, other, "Box", hello, Meta{})
+	select {
+	case <-f.C:
+		if _, list := f.Changed(); list {
+			t.Error("the list is told to have changed")
+		}
+	case <-time.After(100 * time.Millisecond):
+	}
+	must(t, other.Subscribe(t.Context(), "Box", true))
+	heard(t, f, "")
+}
+
 // TestFollowReplaced follows the mailbox that has the name, not the one that had it.
 func TestFollowReplaced(t *testing.T) {
 	a := openWatched(t, newTestAccount(t).dir, newTestWatcher(t, time.Hour))

@@ -166,7 +166,7 @@ func (a *Account) CreateMailbox(ctx context.Context, name, specialUse string) er
 	if strings.ContainsAny(specialUse, " \r\n") {
 		return fmt.Errorf("special use %q is none", specialUse)
 	}
-	return a.locked(ctx, func(tx index.Tx) error {
+	return a.relist(ctx, func(tx index.Tx) error {
 		switch _, err := a.existing(name); {
 		case err == nil:
 			return fmt.Errorf("%w: %q", ErrMailboxExists, name)
@@ -190,11 +190,16 @@ func (a *Account) locked(ctx context.Context, f func(index.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	if err := ix.Update(ctx, f); err != nil {
-		return err
+	return ix.Update(ctx, f)
+}
+
+// relist is locked for an f that changes the list of mailboxes and subscriptions.
+func (a *Account) relist(ctx context.Context, f func(index.Tx) error) error {
+	err := a.locked(ctx, f)
+	if err == nil {
+		a.tellListFollowers()
 	}
-	a.tellListFollowers()
-	return nil
+	return err
 }
 
 // makeMailbox makes a mailbox unless there is one.
@@ -237,7 +242,7 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 		return fmt.Errorf("%w: INBOX cannot be deleted", ErrName)
 	}
 	var trash string
-	err = a.locked(ctx, func(tx index.Tx) error {
+	err = a.relist(ctx, func(tx index.Tx) error {
 		dir, err := a.existing(name)
 		if err != nil {
 			return err
@@ -313,7 +318,7 @@ func (a *Account) RenameMailbox(ctx context.Context, from, to string) error {
 	if from == inbox {
 		return a.renameInbox(ctx, to)
 	}
-	return a.locked(ctx, func(tx index.Tx) error {
+	return a.relist(ctx, func(tx index.Tx) error {
 		dirs, err := a.folders()
 		if err != nil {
 			return err
@@ -412,7 +417,7 @@ func (a *Account) Subscribe(ctx context.Context, name string, on bool) error {
 	if err != nil {
 		return err
 	}
-	return a.locked(ctx, func(index.Tx) error {
+	return a.relist(ctx, func(index.Tx) error {
 		list, err := a.subscriptions()
 		if err != nil {
 			return err

@@ -37,6 +37,12 @@ type Watcher struct {
 // Watcher meanwhile.
 type listener interface{ announce() }
 
+// picky is a listener that does not mind all that happens.
+type picky interface {
+	listener
+	minds(e inotify.Event) bool
+}
+
 // watched are directories that are reported to one listener.
 type watched struct {
 	who  listener
@@ -195,11 +201,17 @@ func (w *Watcher) run(in *inotify.Instance) {
 		if e.Overflow {
 			w.logger().Warn("too many changes to be told of each: all watched mailboxes are looked at")
 			for _, all := range w.reports {
-				announceAll(all)
+				for _, who := range all {
+					who.announce()
+				}
 			}
 			return
 		}
-		announceAll(w.reports[e.Watch])
+		for _, who := range w.reports[e.Watch] {
+			if p, ok := who.(picky); !ok || p.minds(e) {
+				who.announce()
+			}
+		}
 		if e.Ended {
 			delete(w.reports, e.Watch)
 		}
@@ -208,12 +220,6 @@ func (w *Watcher) run(in *inotify.Instance) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.warn(err)
-	}
-}
-
-func announceAll(all []listener) {
-	for _, who := range all {
-		who.announce()
 	}
 }
 

@@ -2,6 +2,7 @@
 package inotify
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -20,9 +21,11 @@ type Instance struct {
 
 // Event says that something happened in a directory that is watched.
 type Event struct {
-	Watch    int  // the directory, as Add named it
-	Ended    bool // it is not watched any more: it is gone, or Remove was called
-	Overflow bool // events were lost, of any directory; Watch means nothing
+	Watch    int    // the directory, as Add named it
+	Name     string // in it; empty where it is about the directory itself
+	IsDir    bool   // the name is that of a directory
+	Ended    bool   // it is not watched any more: it is gone, or Remove was called
+	Overflow bool   // events were lost, of any directory; the fields above mean nothing
 }
 
 // New makes an instance: EMFILE where the system has no more to give.
@@ -72,13 +75,15 @@ func (i *Instance) Run(f func(Event)) error {
 		for rest := buf[:n]; len(rest) >= unix.SizeofInotifyEvent; {
 			// struct inotify_event: wd, mask, cookie, len, name
 			mask := binary.NativeEndian.Uint32(rest[4:])
+			size := min(unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(rest[12:])), len(rest))
 			f(Event{
 				Watch:    int(int32(binary.NativeEndian.Uint32(rest))),
+				Name:     string(bytes.TrimRight(rest[unix.SizeofInotifyEvent:size], "\x00")),
+				IsDir:    mask&unix.IN_ISDIR != 0,
 				Ended:    mask&unix.IN_IGNORED != 0,
 				Overflow: mask&unix.IN_Q_OVERFLOW != 0,
 			})
-			size := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(rest[12:]))
-			rest = rest[min(size, len(rest)):]
+			rest = rest[size:]
 		}
 	}
 }
