@@ -22,19 +22,29 @@ type Server struct {
 	asked   []string        // "name type", as they came
 }
 
+// listen finds a port that is free for both.
+func listen() (packets net.PacketConn, stream net.Listener, err error) {
+	for range 100 {
+		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			return nil, nil, err
+		}
+		if stream, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
+			return packets, stream, nil
+		}
+		packets.Close()
+	}
+	return nil, nil, err
+}
+
 // New starts a resolver that ends with the test. It listens over UDP and TCP.
 func New(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{records: map[string][]dns.RR{}, secure: map[string]bool{}, broken: map[string]bool{}}
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	packets, stream, err := listen()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Addr = packets.LocalAddr().String()
-	stream, err := net.Listen("tcp", s.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, server := range []*dns.Server{{PacketConn: packets, Handler: s}, {Listener: stream, Handler: s}} {
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }
