@@ -29,6 +29,7 @@ type finder struct {
 	srv     func(ctx context.Context, service, domain string) ([]net.SRV, bool, error)
 	connect func(ctx context.Context, addr string) (net.Conn, error)
 	trust   func(host string) (*tls.Config, error)
+	ask     func(ctx context.Context, prompt string, hidden bool) (string, error) // nil: nobody is there
 }
 
 // newFinder asks the configured resolver, else the system's.
@@ -52,6 +53,7 @@ func newFinder(env cli.Env, o *options) (*finder, error) {
 			return (&net.Dialer{Resolver: client.Addresses()}).DialContext(ctx, "tcp", addr)
 		},
 		trust: func(host string) (*tls.Config, error) { return tlsconf.Client("", host) },
+		ask:   atTerminal(env),
 	}, nil
 }
 
@@ -75,8 +77,9 @@ func (c candidate) mode() string {
 // probeTimeout bounds the talk with one candidate.
 const probeTimeout = 10 * time.Second
 
-// configure finds a server for an address, tries it and writes a configuration. With
-// --pretend it prints that.
+// configure finds a server for an address, tries it and writes a configuration. At a
+// terminal it asks for the password, too. With --pretend it prints the configuration, and
+// asks for nothing.
 func configure(ctx context.Context, env cli.Env, o *options, find *finder) error {
 	addr, err := compose.ParseAddress(o.configure)
 	if err != nil || compose.Domain(addr) == "" {
@@ -89,23 +92,82 @@ func configure(ctx context.Context, env cli.Env, o *options, find *finder) error
 	if _, err := os.Lstat(path); !o.pretend && err == nil {
 		return cli.Errorf(cli.CantCreate, "%s exists", path).WithHint("with --pretend the new configuration is printed instead")
 	}
-	for _, c := range find.candidates(ctx, compose.Domain(addr)) {
+	if file, ok := map[string]string{"file": passwordFile, "systemd": credentialFile}[o.passwordIn]; ok && !o.pretend && find.ask != nil {
+		secret := filepath.Join(filepath.Dir(path), file)
+		if _, err := os.Lstat(secret); err == nil {
+			return cli.Errorf(cli.CantCreate, "%s exists, which would hold the password", secret)
+		}
+	}
+	for _, c := range find.wanted(ctx, o, addr) {
 		found, err := find.probe(ctx, c)
 		if err != nil {
 			fmt.Fprintf(env.Stderr, "%s: %s, %s: %s\n", name, c.addr(), c.mode(), cli.Printable(err.Error()))
 			continue
 		}
-		text := c.configuration(addr, found)
 		if o.pretend {
-			return say(env.Stdout, text)
+			return say(env.Stdout, c.configuration(addr, found, addr, laterPassword))
 		}
-		if err := writeNew(path, text); err != nil {
-			return cli.Errorf(cli.CantCreate, "%w", err)
+		l, err := find.login(ctx, env, addr, c, found)
+		if errors.Is(err, errNotTheirs) {
+			continue
 		}
-		return say(env.Stdout, fmt.Sprintf("%s written; put the password into the file that it names, then try it with %s --check --login\n", path, name))
+		if err != nil {
+			return err
+		}
+		return c.settle(ctx, env, o, path, addr, found, l)
 	}
 	return cli.Errorf(cli.NoHost, "no submission server was found for %s", compose.Domain(addr)).
 		WithHint("ask who runs the mail of that domain, and write host and port by hand; see rtls.toml(5)")
+}
+
+// laterPassword is for a password that nobody was there to give.
+const laterPassword = "password_file = \"~/.config/rtls/password\" # one line, mode 0600"
+
+// settle writes the configuration and, if there is one, the password, which is there
+// first.
+func (c candidate) settle(ctx context.Context, env cli.Env, o *options, path, addr string, found *offer, l login) error {
+	line, todo := laterPassword, "put the password into the file that it names, then try it with "+name+" --check --login"
+	user := addr
+	switch {
+	case l.user != "":
+		user = l.user
+		var err error
+		if line, todo, err = keepPassword(ctx, o.passwordIn, path, c.host, l); err != nil {
+			return err
+		}
+	case !found.auth:
+		todo = ""
+	}
+	check := func(path string) error { _, err := config.Load(path); return err }
+	if err := writeNew(path, c.configuration(addr, found, user, line), check); err != nil {
+		return cli.Errorf(cli.CantCreate, "%w", err)
+	}
+	text := path + " written"
+	if l.user != "" {
+		text += "; the login works"
+	}
+	if todo != "" {
+		text += "; " + todo
+	}
+	return say(env.Stdout, text+"\n")
+}
+
+// wanted is the server that the flags name, else the candidates.
+func (f *finder) wanted(ctx context.Context, o *options, addr string) []candidate {
+	if o.host == "" {
+		return f.candidates(ctx, compose.Domain(addr))
+	}
+	named := []candidate{{host: o.host, port: 465}, {host: o.host, port: 587, starttls: true}}
+	if o.tls != "" {
+		named = slices.DeleteFunc(named, func(c candidate) bool { return c.mode() != o.tls })
+	} else if o.port != 0 {
+		named = named[:1]
+		named[0].starttls = o.port == 587
+	}
+	if o.port != 0 {
+		named[0].port = o.port
+	}
+	return named
 }
 
 // candidates is what DNS says, implicit TLS first (RFC 8314 section 5.1), then the
@@ -175,7 +237,8 @@ func (f *finder) probe(ctx context.Context, c candidate) (*offer, error) {
 	return found, nil
 }
 
-func (c candidate) configuration(addr string, found *offer) string {
+// configuration is the text. Secret is the line about the password.
+func (c candidate) configuration(addr string, found *offer, user, secret string) string {
 	var b strings.Builder
 	b.WriteString("# See rtls.toml(5).\n")
 	if c.outside {
@@ -183,7 +246,7 @@ func (c candidate) configuration(addr string, found *offer) string {
 	}
 	fmt.Fprintf(&b, "[send.account.default]\nfrom = %s\nhost = %s\nport = %d\ntls = %q\n", config.Quote(addr), config.Quote(c.host), c.port, c.mode())
 	if found.auth {
-		fmt.Fprintf(&b, "user = %s\npassword_file = \"~/.config/rtls/password\" # one line, mode 0600\n", config.Quote(addr))
+		fmt.Fprintf(&b, "user = %s\n%s\n", config.Quote(user), secret)
 	}
 	if !found.requireTLS {
 		b.WriteString("# The server does not offer REQUIRETLS. As long as the wish is \"yes\", which is the\n# default, nothing is sent. \"auto\" sends over verified TLS to this server and asks\n# for nothing on the way behind it.\n# requiretls = \"auto\"\n")
@@ -191,9 +254,9 @@ func (c candidate) configuration(addr string, found *offer) string {
 	return b.String()
 }
 
-// writeNew writes a configuration that has been read back, and never over another
-// file.
-func writeNew(path, text string) error {
+// writeNew writes a file of mode 0600 that check has looked at, and never over another
+// one.
+func writeNew(path, text string, check func(path string) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -206,8 +269,10 @@ func writeNew(path, text string) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if _, err := config.Load(f.Name()); err != nil {
-		return err
+	if check != nil {
+		if err := check(f.Name()); err != nil {
+			return err
+		}
 	}
 	if err := os.Link(f.Name(), path); errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s exists", path)

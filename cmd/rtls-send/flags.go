@@ -79,8 +79,9 @@ const usage = `usage: rtls-send [flags] recipient... < message
   -q[TIME]                  send what is due in the queue, again and again
   -bs                       SMTP on standard input and output, many messages
   -bv, --pretend            say what would be sent, where and how; send nothing
-  --configure ADDRESS       find the servers for an address, try them, write a
-                            configuration
+  --configure ADDRESS [--host HOST] [--password-in file|keyring|systemd]
+                            find the servers for an address, try them, ask for the
+                            password, write a configuration
   --import-msmtprc FILE     print a configuration made of one of msmtp
   --receipt FILE            write what is known of a message that was sent, in JSON
   --check [--login] [--json] [host[:port]...]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type front struct {
 	smtputf8    string // -O smtputf8: yes, no or empty
 	timeouts    submit.Timeouts
 	configure   string // address
+	passwordIn  string // with it: "file", "keyring" or "systemd"
 	msmtprc     string // file
 }
 
@@ -47,6 +49,7 @@ func (f *front) define(fs *pflag.FlagSet) *frontValues {
 	fs.StringVar(&f.transcript, "transcript", "", "")
 	fs.BoolVar(&f.noAliases, "no-aliases", false, "")
 	fs.StringVar(&f.configure, "configure", "", "")
+	fs.StringVar(&f.passwordIn, "password-in", "file", "")
 	fs.StringVar(&f.msmtprc, "import-msmtprc", "", "")
 	fs.StringVar(&v.body, "body", "", "")
 	fs.StringVar(&v.errorMode, "error-mode", "", "")
@@ -85,6 +88,10 @@ func (f *front) check(fs *pflag.FlagSet, v *frontValues, settings, sets []string
 	switch {
 	case fs.Changed("configure") && !strings.Contains(f.configure, "@"):
 		return errors.New("--configure takes your address, user@example.org")
+	case !slices.Contains([]string{"file", "keyring", "systemd"}, f.passwordIn):
+		return fmt.Errorf("--password-in takes file, keyring or systemd, not %q", f.passwordIn)
+	case fs.Changed("password-in") && f.configure == "":
+		return errors.New("--password-in belongs to --configure")
 	case fs.Changed("import-msmtprc") && f.msmtprc == "":
 		return errors.New("--import-msmtprc takes a file")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -307,5 +308,44 @@ func TestConfigure(t *testing.T) {
 				t.Errorf("--pretend: %q, %v", out.String(), err)
 			}
 		})
+	}
+}
+
+// A server that DNS names without proof is shown a password only if a person says so.
+func TestConfigureOutside(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := submission(t, ca, true, true)
+	c := candidate{host: "smtp.example.org", port: port, outside: true}
+	var asked []string
+	answers := []string{}
+	find := &finder{
+		connect: func(ctx context.Context, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
+		},
+		trust: func(host string) (*tls.Config, error) {
+			return &tls.Config{ServerName: host, RootCAs: ca.Pool()}, nil
+		},
+		ask: func(_ context.Context, prompt string, hidden bool) (string, error) {
+			asked = append(asked, prompt)
+			answer := answers[0]
+			answers = answers[1:]
+			if hidden != (answer == "secret") {
+				t.Errorf("%q hidden: %v", prompt, hidden)
+			}
+			return answer, nil
+		},
+	}
+	env := cli.Env{Stderr: io.Discard}
+	answers = []string{"y"}
+	if _, err := find.login(t.Context(), env, "me@example.net", c, &offer{auth: true}); !errors.Is(err, errNotTheirs) || len(asked) != 1 {
+		t.Errorf("%v, %q", err, asked)
+	}
+	answers = []string{"yes", "secret"}
+	l, err := find.login(t.Context(), env, "me@example.net", c, &offer{auth: true})
+	if err != nil || l != (login{"me", "secret"}) || !strings.Contains(asked[1], "smtp.example.org for example.net") {
+		t.Errorf("%+v, %v, %q", l, err, asked)
 	}
 }

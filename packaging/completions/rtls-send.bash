@@ -25,6 +25,7 @@ _rtls_send() {
 	--requiretls) COMPREPLY=($(compgen -W "yes no auto" -- "$cur")) ;;
 	--tls-required) COMPREPLY=($(compgen -W "no" -- "$cur")) ;;
 	--tls) COMPREPLY=($(compgen -W "implicit starttls" -- "$cur")) ;;
+	--password-in) COMPREPLY=($(compgen -W "file keyring systemd" -- "$cur")) ;;
 	--body | -B) COMPREPLY=($(compgen -W "7BIT 8BITMIME" -- "$cur")) ;;
 	--dsn-notify | -N) COMPREPLY=($(compgen -W "never success failure delay success,failure,delay" -- "$cur")) ;;
 	--dsn-return | -R) COMPREPLY=($(compgen -W "full hdrs" -- "$cur")) ;;
@@ -36,9 +37,9 @@ _rtls_send() {
 	*)
 		COMPREPLY=($(compgen -W "--account --body --check --check-config --config --configure
 			--debug --dsn-envid --dsn-notify --dsn-return --from --full-name --help --host
-			--import-msmtprc --json --login --no-aliases --mx --port --pretend --read-recipients --receipt
+			--import-msmtprc --json --login --no-aliases --mx --password-in --port --pretend --read-recipients --receipt
 			--log-tag --requiretls --tls --tls-required --transcript --verbose --version
-			-bm -bp -bs -bv -bi -odi -odb -odq -oeq -q -t -i -n -v" -- "$cur"))
+			-bm -bp -bs -bv -bi -odi -odb -odq -oem -oeq -q -t -i -n -v" -- "$cur"))
 		((COMP_CWORD == 1)) && COMPREPLY+=($(compgen -W queue -- "$cur"))
 		;;
 	esac
