@@ -51,7 +51,7 @@ PEERS = ca-certificates curl libpam0g-dev isync neomutt tmux postfix strace open
 
 # These conflict with Postfix, or would change the machine; they are unpacked below
 # .peers and run from there.
-PEERS_UNPACKED = exim4-daemon-light opensmtpd cron logwatch sudo
+PEERS_UNPACKED = exim4-daemon-light opensmtpd cron logwatch mdadm sudo
 
 # A server with REQUIRETLS by others. It needs Node.js; its tests are skipped without.
 PEERS_NPM = smtp-server@3.21.6

@@ -101,6 +101,19 @@ perl /usr/sbin/logwatch --output mail --mailto b@example.net --service zz-sys --
 	}).test(t, p)
 }
 
+// callerMdadm lets mdadm test its alarm, for an array that need not be there. It runs a
+// program of the administrator's as well.
+func callerMdadm(t *testing.T, p *pki) {
+	(&machineCaller{
+		pkg: "mdadm",
+		script: `printf 'MAILADDR b@example.net\nMAILFROM root@example.org\nPROGRAM /bin/echo\n' >/etc/mdadm/mdadm.conf
+mdadm --monitor --test --oneshot /dev/md0`,
+		header: []string{"From: root@example.org\r\n", "To: b@example.net\r\n", "Subject: TestMessage event on /dev/md0:"},
+		body:   "This is an automatically generated mail message from mdadm\r\n",
+		told:   "5.7.30",
+	}).test(t, p)
+}
+
 // callerSudo lets sudo report a command. It neither waits for its mailer nor lets it
 // speak: what cannot be sent is lost on it, and only a queue would keep it.
 func callerSudo(t *testing.T, p *pki) {

@@ -72,7 +72,7 @@ func lines() []caller {
 		sendmailLine("busybox_crond", "-ti", lineHeader),
 		sendmailLine("anacron", "-FAnacron -odi b@example.net", "From: Anacron <root@example.org>\nTo: b@example.net\nSubject: Anacron job 'cron.daily' on host\nContent-Type: text/plain; charset=UTF-8\n"),
 		sendmailLine("at", "-i b@example.net", "Subject: Output from your job        1\nTo: b@example.net\n"),
-		sendmailLine("mdadm", "-t", lineHeader),
+		sendmailLine("mdadm_line", "-t", lineHeader),
 		sendmailLine("unattended_upgrades", "-oi -t", lineHeader+"Auto-Submitted: auto-generated\n"),
 		sendmailLine("fail2ban", `-f "fail2ban@example.org" "b@example.net"`, "Subject: [Fail2Ban] sshd: banned\nDate: Wed, 25 Nov 2026 01:02:03 +0000\nFrom: Fail2Ban <fail2ban@example.org>\nTo: b@example.net\n").
 			from("<fail2ban@example.org>"),
@@ -193,6 +193,7 @@ func TestCallers(t *testing.T) {
 	}
 	t.Run("cron", func(t *testing.T) { callerCron(t, p) })
 	t.Run("logwatch", func(t *testing.T) { callerLogwatch(t, p) })
+	t.Run("mdadm", func(t *testing.T) { callerMdadm(t, p) })
 	t.Run("sudo", func(t *testing.T) { callerSudo(t, p) })
 }
 

@@ -1,62 +1,17 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"net/mail"
+	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"rtls/internal/dsn"
 	"rtls/internal/requiretls"
-	"rtls/internal/submit"
-	"rtls/internal/tlsconf"
+	"rtls/internal/testpki"
 )
-
-// message is one that writes itself.
-type message string
-
-func (m message) WriteTo(w io.Writer) (int64, error) {
-	n, err := io.WriteString(w, string(m))
-	return int64(n), err
-}
-
-// undelivered is canary, tagged, and given up for a reason.
-func undelivered(status, reply string) *dsn.Failed {
-	return &dsn.Failed{
-		From: "a@example.org", Wish: requiretls.Yes, EnvelopeID: "envelope-1", MessageID: "<id@example.org>", Arrived: time.Now(),
-		Content: message(strings.ReplaceAll(canary, "\n", "\r\n")),
-		Recipients: []dsn.Recipient{{
-			Address: "b@example.net", Action: dsn.ActionFailed, Status: status,
-			Remote: "mx.example.net", Reply: reply, LastAttempt: time.Now(),
-		}},
-	}
-}
-
-// report sends a report to f as the queue does, in cases that take the queue days.
-func (f *fakesub) report(t *testing.T, p *pki, what *dsn.Failed) error {
-	t.Helper()
-	config, err := tlsconf.Client(p.caFile, "localhost")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(f.port())
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := &submit.Target{Host: "localhost", Port: port, StartTLS: f.starttls, TLS: config}
-	return dsn.Send(t.Context(), what, dsn.Options{Hostname: "client.example.org"}, func(ctx context.Context, r *dsn.Report) error {
-		s := submit.NewSession([]*submit.Target{target}, submit.Options{Hostname: "client.example.org"})
-		defer s.Close()
-		_, err := s.Send(ctx, &submit.Mail{To: []string{r.To()}, Wish: r.Wish(), Content: r, Size: r.Size(), MessageID: r.MessageID()})
-		return err
-	})
-}
 
 // tagged has an identifier of its own, and words that a report must not have.
 const tagged = "Message-ID: <id@example.org>\n" + canary
@@ -176,23 +131,56 @@ func b06(t *testing.T, p *pki) {
 	}
 }
 
-// b07: what cannot go by TLS does not go, and who asked for it is told.
+// b07: a message is refused inside TLS, and the way back has none: what cannot go by TLS
+// does not go. The message is kept, and who runs the queue is told.
 func b07(t *testing.T, p *pki) {
-	other := newPKI(t)
-	for _, tc := range []struct {
-		name string
-		f    *fakesub
-		pki  *pki
-	}{
-		{"no STARTTLS", &fakesub{starttls: true, clear: without("STARTTLS")}, p},
-		{"unknown authority", &fakesub{}, other},
+	other, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]*fakesub{
+		"no STARTTLS":       {starttls: true},
+		"unknown authority": {later: leaf(t, other, testpki.Leaf{})},
 	} {
-		f := tc.f.start(t, p)
-		err := f.report(t, tc.pki, undelivered("5.1.1", "550 no"))
-		if err == nil || !strings.Contains(err.Error(), requiretls.StatusNoTLS) {
-			t.Errorf("%s: %v", tc.name, err)
-		}
-		f.nothingCrossed(t)
+		t.Run(name, func(t *testing.T) {
+			var refused atomic.Bool
+			f.script = func(line string, inTLS bool) string {
+				switch {
+				case strings.HasPrefix(line, "RCPT"):
+					refused.Store(true)
+					return "550 5.1.1 no such user"
+				case line == "RSET": // what follows needs another connection
+					return hangUp
+				case strings.HasPrefix(line, "EHLO") && !inTLS && refused.Load():
+					return "250 localhost"
+				}
+				return ""
+			}
+			f.clear = []string{"STARTTLS"}
+			f.start(t, p)
+			dir := t.TempDir()
+			config := f.account(t, p, "[send]", fmt.Sprintf("spool = %q\nlog = %q", filepath.Join(dir, "spool"), filepath.Join(dir, "log")))
+			if r := runEnv(t, quickExit, strings.NewReader(tagged), "rtls-send", "-C", config, "-odq", yes, "b@example.net"); r.code != 0 {
+				t.Fatalf("%+v", r)
+			}
+			r := runEnv(t, quickExit, nil, "rtls-send", "-C", config, "-q")
+			if r.code != 0 || !strings.Contains(r.stderr, "its sender cannot be told") || !strings.Contains(r.stderr, requiretls.StatusNoTLS) {
+				t.Errorf("%+v", r)
+			}
+			if r := runEnv(t, quickExit, nil, "rtls-send", "queue", "-C", config, "list"); !strings.Contains(r.stdout, "  failed ") || !strings.Contains(r.stdout, "5.1.1") {
+				t.Errorf("%+v", r)
+			}
+			if log, err := os.ReadFile(filepath.Join(dir, "log")); err != nil || !strings.Contains(string(log), `msg="given up"`) {
+				t.Errorf("%s, %v", log, err)
+			}
+			f.stop()
+			if mail := f.commands("MAIL"); len(mail) != 1 || strings.HasPrefix(mail[0], "MAIL FROM:<>") || len(f.messages) > 0 {
+				t.Errorf("%q", mail)
+			}
+			if said := strings.Join(f.lines(), "\n") + f.wire.String(); strings.Contains(said, "canary") {
+				t.Errorf("the server heard %q", said)
+			}
+		})
 	}
 }
 
@@ -215,17 +203,39 @@ func b08(t *testing.T, p *pki) {
 	}
 }
 
-// b13: rtls-send hands on and does not deliver, so "relayed" is all that it can say. See
+// b13: rtls-send hands on, so it never says that something was delivered, whatever was
+// asked and whatever the server says: to one that has no DSN either. See
 // TestConformanceLReports for who delivers.
 func b13(t *testing.T, p *pki) {
-	relayed := undelivered("2.6.0", "250 taken")
-	relayed.Recipients[0].Action = dsn.ActionRelayed
-	relayed.Recipients[0].Notify = []string{"SUCCESS"}
-	f := (&fakesub{}).start(t, p)
-	if err := f.report(t, p, relayed); err != nil {
+	for _, offered := range [][]string{everything, without("DSN")} {
+		f := (&fakesub{ehlo: offered}).start(t, p)
+		config := f.account(t, p, "[send]", fmt.Sprintf("spool = %q", filepath.Join(t.TempDir(), "spool")))
+		if r := runEnv(t, quickExit, strings.NewReader(tagged), "rtls-send", "-C", config, "-odq", yes, "-N", "success,failure,delay", "b@example.net"); r.code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		runEnv(t, quickExit, nil, "rtls-send", "-C", config, "-q")
+		if m := f.one(t); !strings.HasPrefix(m.mail, "MAIL FROM:<sender@example.org>") {
+			t.Errorf("%q", m.mail)
+		}
+	}
+
+	// Not of those who have it when it reports those who have not.
+	f := lmtpRefusing(map[string]string{".<c@example.net>": "550 5.1.1 no such user"}).startOnSocket(t, p)
+	config := socketAccount(t, f.socket, clearLMTP...)
+	path := filepath.Join(t.TempDir(), "rtls.toml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if text := string(f.one(t).raw); !strings.Contains(text, "\r\nAction: relayed\r\nStatus: 2.6.0\r\n") {
-		t.Error(text)
+	if r := runEnv(t, quickExit, strings.NewReader(tagged), "rtls-send", "-C", path, "-odq", "-N", "success,failure", "b@example.net", "c@example.net"); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	runEnv(t, quickExit, nil, "rtls-send", "-C", path, "-q")
+	f.stop()
+	if len(f.messages) != 2 {
+		t.Fatalf("%+v", f.messages)
+	}
+	report := string(f.messages[1].raw)
+	if !strings.Contains(report, "\r\nAction: failed\r\nStatus: 5.1.1\r\n") || strings.Count(report, "\r\nAction: ") != 1 || strings.Contains(report, "rfc822; b@example.net") {
+		t.Error(report)
 	}
 }

@@ -43,6 +43,7 @@ type fakesub struct {
 	clear      []string // EHLO reply before TLS
 	ehlo       []string // EHLO reply inside TLS; nil means everything
 	cert       tls.Certificate
+	later      tls.Certificate // if it is set, from the second handshake on
 	maxVersion uint16
 	// script returns a reply for a command in place of the usual one, or "" for the
 	// usual one. The final dot is the command ".".
@@ -201,8 +202,14 @@ func (f *fakesub) ended(inTLS bool, err error) {
 }
 
 func (t *talk) startTLS() bool {
+	t.f.mu.Lock()
+	cert := t.f.cert
+	if len(t.f.versions) > 0 && t.f.later.Certificate != nil {
+		cert = t.f.later
+	}
+	t.f.mu.Unlock()
 	conn := tls.Server(t.conn, &tls.Config{
-		Certificates: []tls.Certificate{t.f.cert},
+		Certificates: []tls.Certificate{cert},
 		MinVersion:   tls.VersionTLS10,
 		MaxVersion:   t.f.maxVersion,
 	})
