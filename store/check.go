@@ -28,6 +28,7 @@ const (
 	KindDuplicate  = "duplicate"  // two files have one key
 	KindIndex      = "index"      // the index says what is not true, or is damaged
 	KindView       = "view"       // a packed view is damaged
+	KindMetadata   = "metadata"   // a file of annotations is damaged
 )
 
 // Finding is one thing that is not as it should be.
@@ -113,7 +114,7 @@ func (c *checker) run(ctx context.Context) error {
 	}
 	c.owner = info.Owner
 	for _, step := range []func(context.Context) error{
-		c.checkPrivate, c.checkIndexFile, c.checkFolders, c.checkMailboxes, c.checkRecords, c.checkPrivateLeftovers,
+		c.checkPrivate, c.checkIndexFile, c.checkFolders, c.checkMailboxes, c.checkAccountMetadata, c.checkRecords, c.checkPrivateLeftovers,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -202,13 +202,19 @@ func (c *checker) within(ctx context.Context, m mailboxDir, f func(v *view) erro
 	return errors.Join(err, mb.Close())
 }
 
+// asideDir makes .rtls/aside/.
+func (c *checker) asideDir() (string, error) {
+	dir := filepath.Join(c.a.private(), "aside")
+	if err := c.a.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return dir, c.a.fs.SyncDir(c.a.private())
+}
+
 // moveAside moves what is no message out of a mailbox, durably.
 func (c *checker) moveAside(path string) error {
-	parent := filepath.Join(c.a.private(), "aside")
-	if err := c.a.fs.Mkdir(parent); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := c.a.fs.SyncDir(c.a.private()); err != nil {
+	parent, err := c.asideDir()
+	if err != nil {
 		return err
 	}
 	if err := c.a.fs.Rename(path, filepath.Join(parent, string(c.a.names.key()))); err != nil {

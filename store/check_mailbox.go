@@ -30,6 +30,9 @@ func (c *checker) checkMailbox(ctx context.Context, m mailboxDir) error {
 	if err := c.mailboxLeftovers(ctx, m); err != nil {
 		return err
 	}
+	if err := c.checkMetadata(ctx, filepath.Join(m.dir, metadataFile), m.name); err != nil {
+		return err
+	}
 	record, err := c.checkIdentity(ctx, m)
 	if err != nil {
 		return err

@@ -152,6 +152,20 @@ var damages = []struct {
 		head, _, _ := strings.Cut(string(raw), "uidnext")
 		mustDo(t, os.WriteFile(path, []byte(head+"uidnext 2\n"), 0o600))
 	}},
+	{name: "annotations of a mailbox", kind: KindMetadata, text: "makes no sense", do: func(t testing.TB, dir string) {
+		mustDo(t, os.WriteFile(filepath.Join(dir, "Maildir", metadataFile), []byte(metadataHeader+"eA== /private/comment\nno base64 /private/x\n"), 0o600))
+	}},
+	{name: "annotations of the account", kind: KindMetadata, text: "makes no sense", do: func(t testing.TB, dir string) {
+		mustDo(t, os.WriteFile(filepath.Join(dir, ".rtls", accountMetadataFile), []byte("\x00\xff"), 0o600))
+	}},
+	{name: "no file of annotations", kind: KindMetadata, text: "is no file", do: func(t testing.TB, dir string) {
+		mustDo(t, os.Mkdir(filepath.Join(dir, "Maildir", ".Dest", metadataFile), 0o700))
+	}},
+	{name: "open annotations", kind: KindAccess, text: "0644", do: func(t testing.TB, dir string) {
+		path := filepath.Join(dir, ".rtls", accountMetadataFile)
+		mustDo(t, os.WriteFile(path, []byte(metadataHeader), 0o600))
+		mustDo(t, os.Chmod(path, 0o644))
+	}},
 	{name: "directory in cur/", kind: KindStranger, text: "directory", do: func(t testing.TB, dir string) {
 		mustDo(t, os.MkdirAll(filepath.Join(dir, "Maildir", "cur", "1.a.b", "c"), 0o700))
 	}},
@@ -304,6 +318,55 @@ func TestCheckFindsAndRepairs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Repair keeps the annotations that make sense, and the file as it was.
+func TestRepairMetadata(t *testing.T) {
+	a := openTestAccount(t, checkedAccount(t))
+	for file, mailbox := range map[string]string{
+		filepath.Join(a.maildir(), metadataFile):          inbox,
+		filepath.Join(a.maildir(), ".Dest", metadataFile): "Dest",
+		filepath.Join(a.private(), accountMetadataFile):   "",
+	} {
+		_, err := a.SetMetadata(t.Context(), mailbox, []Annotation{{"/private/a", []byte("one")}, {"/shared/b", []byte("two")}, {"/shared/c", []byte("three")}})
+		must(t, err)
+		raw, err := os.ReadFile(file)
+		must(t, err)
+		for _, damaged := range []string{
+			strings.Replace(string(raw), " /shared/b\n", "\n", 1),
+			strings.Replace(string(raw), "dHdv", "d\x00wo", 1),
+			strings.Replace(string(raw), "dHdv", "\n!", 1) + "and no more",
+			strings.Replace("rtls-metadata 2"+strings.TrimPrefix(string(raw), "rtls-metadata 1"), "dHdv", "=", 1),
+		} {
+			must(t, os.WriteFile(file, []byte(damaged), 0o600))
+			if _, err := a.Metadata(t.Context(), mailbox); err == nil {
+				t.Fatalf("%q is good", damaged)
+			}
+			must(t, a.Repair(t.Context(), CheckOptions{}))
+			wantClean(t, a)
+			all, err := a.Metadata(t.Context(), mailbox)
+			must(t, err)
+			if len(all) != 2 || all[0].Name != "/private/a" || string(all[1].Value) != "three" {
+				t.Errorf("%s: of %q %v is left", mailbox, damaged, all)
+			}
+			if !slices.ContainsFunc(contents(t, filepath.Join(a.private(), "aside")), func(s string) bool { return s == damaged }) {
+				t.Errorf("%s: %q is not aside", mailbox, damaged)
+			}
+		}
+	}
+}
+
+// contents is what is in the files of a directory.
+func contents(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		raw, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		must(t, err)
+		all = append(all, string(raw))
+	}
+	return all
 }
 
 func allUIDs(t *testing.T, a *Account) map[string]uint32 {
@@ -568,7 +631,7 @@ func TestRepairRandomDamage(t *testing.T) {
 func TestRepairFaultWalk(t *testing.T) {
 	for name, which := range map[string][]string{
 		"files": {"open file", "no new/", "no cur/", "old identity", "identity of another", "link in new/", "wrong size", "cut-off move"},
-		"index": {"two messages of one key", "cut-off change of flags", "altered message", "counters", "row without a file", "record of no mailbox", "no identity"},
+		"index": {"annotations of a mailbox", "two messages of one key", "cut-off change of flags", "altered message", "counters", "row without a file", "record of no mailbox", "no identity"},
 		"new":   {"damaged index", "damaged identity", "wrong size on the wire"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,7 @@
 //	    views/                 packed views, see viewcache.go: they can go at any time
 //	    summaries/             of messages, see summaryfile.go: they can go, too
 //	    once/                  traces of deliveries that can come again, see once.go
-//	    aside/                 what Repair found in cur/ and new/ and is no message
+//	    aside/                 what Repair found in cur/ and new/ and is no message, and files of annotations that it mended
 //	    trash/                 deleted mailboxes, for the moment that it takes to remove them
 //
 // Every byte of every message is in the Maildir, and so are its flags, its size and

@@ -118,17 +118,28 @@ func (a *Account) readMetadata(path string) (all []Annotation, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read annotations: %w", err)
 	}
-	text, ok := strings.CutPrefix(string(raw), metadataHeader)
-	for line := range strings.Lines(text) {
-		encoded, name, found := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		value, err := base64.StdEncoding.DecodeString(encoded)
-		ok = ok && found && err == nil
-		all = append(all, Annotation{name, value})
-	}
-	if !ok {
-		return nil, fmt.Errorf("%w: remove or mend %s", errMetadata, path)
+	all, whole := parseMetadata(string(raw))
+	if !whole {
+		return nil, fmt.Errorf("%w: %s; rtls-imapd store repair mends it", errMetadata, path)
 	}
 	return all, nil
+}
+
+// parseMetadata returns the entries of a file. whole is false if that is not all that is
+// in it.
+func parseMetadata(raw string) (all []Annotation, whole bool) {
+	text, whole := strings.CutPrefix(raw, metadataHeader)
+	for line := range strings.Lines(text) {
+		line, ended := strings.CutSuffix(line, "\n")
+		encoded, name, _ := strings.Cut(line, " ")
+		value, err := base64.StdEncoding.DecodeString(encoded)
+		if !ended || err != nil || !strings.HasPrefix(name, "/") {
+			whole = false
+			continue
+		}
+		all = append(all, Annotation{name, value})
+	}
+	return all, whole
 }
 
 func (a *Account) writeMetadata(path string, all []Annotation) error {
