@@ -47,7 +47,7 @@ vet:
 PEERS = ca-certificates curl libpam0g-dev isync neomutt tmux postfix strace openssl \
 	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve procmail maildrop \
 	libsasl2-modules git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd zsh fish apparmor \
-	offlineimap3 aerc imapfilter testssl.sh
+	offlineimap3 aerc imapfilter testssl.sh mandoc
 
 # These conflict with Postfix, or would change the machine; they are unpacked below
 # .peers and run from there.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -60,4 +61,36 @@ func TestAppArmor(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// mandoc finds nothing wrong with the man pages, and each that they refer to as ours is
+// there. Lines may be as long as those of the code.
+func TestManPages(t *testing.T) {
+	pages, err := filepath.Glob("../*/*/*.[1-8]")
+	if err != nil || len(pages) < 4 {
+		t.Fatalf("pages %q, %v", pages, err)
+	}
+	for _, page := range pages {
+		out, err := exec.Command("mandoc", "-Tlint", page).Output()
+		if _, ran := errors.AsType[*exec.ExitError](err); err != nil && !ran {
+			t.Fatalf("make setup installs mandoc on Debian: %v", err)
+		}
+		for line := range strings.Lines(string(out)) {
+			_, name, reference := strings.Cut(line, "referenced manual not found: Xr ")
+			switch {
+			case strings.Contains(line, "input text line longer than 80 bytes"):
+			case reference && isPage(pages, name):
+			case reference && !strings.HasPrefix(name, "rtls"): // of a program that this machine lacks
+			default:
+				t.Error(line)
+			}
+		}
+	}
+}
+
+// isPage says whether one of the pages is what begins a reference: a name and a section.
+func isPage(pages []string, reference string) bool {
+	name, section, _ := strings.Cut(strings.TrimSpace(reference), " ")
+	section, _, _ = strings.Cut(section, " ")
+	return slices.ContainsFunc(pages, func(page string) bool { return filepath.Base(page) == name+"."+section })
 }
