@@ -31,6 +31,7 @@ type inspect struct {
 // define adds the flags.
 func (i *inspect) define(fs *pflag.FlagSet) {
 	fs.BoolVar(&i.check, "check", false, "")
+	fs.BoolVar(&i.check, "serverinfo", false, "") // msmtp's name for it
 	fs.BoolVar(&i.mx, "mx", false, "")
 	fs.BoolVar(&i.login, "login", false, "")
 	fs.StringVar(&i.receipt, "receipt", "", "")

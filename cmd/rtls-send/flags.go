@@ -119,6 +119,7 @@ func parseArgs(invoked string, args []string) (*options, error) {
 	fs.IntVar(&o.port, "port", 0, "")
 	fs.StringVar(&o.tls, "tls", "", "")
 	fs.StringVar(&o.config, "config", "", "")
+	fs.StringVar(&o.config, "file", "", "") // msmtp's name for it
 	fs.StringVar(&o.tag, "log-tag", "", "")
 	fs.BoolVar(&o.verbose, "verbose", false, "")
 	sendmailMode := fs.String("mode", "m", "")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,27 +19,29 @@ import (
 
 // front is the flags about reading the message and about what is said on the way.
 type front struct {
-	pretend     bool
-	debug       bool
-	quiet       bool // -oeq: nothing on standard error
-	errors      errorMode
-	hops        int      // -h
-	ineffective []string // flags that would change what becomes of a message, and do not
-	transcript  string   // -X
-	log         io.Writer
-	noAliases   bool   // -n
-	sevenBit    bool   // -B7BIT
-	smtputf8    string // -O smtputf8: yes, no or empty
-	timeouts    submit.Timeouts
-	configure   string // address
-	passwordIn  string // with it: "file", "keyring" or "systemd"
-	msmtprc     string // file
+	pretend          bool
+	debug            bool
+	quiet            bool // -oeq: nothing on standard error
+	errors           errorMode
+	hops             int      // -h
+	senderFromHeader bool     // --read-envelope-from
+	ineffective      []string // flags that would change what becomes of a message, and do not
+	transcript       string   // -X
+	log              io.Writer
+	noAliases        bool   // -n
+	sevenBit         bool   // -B7BIT
+	smtputf8         string // -O smtputf8: yes, no or empty
+	timeouts         submit.Timeouts
+	configure        string // address
+	passwordIn       string // with it: "file", "keyring" or "systemd"
+	msmtprc          string // file
 }
 
 // frontValues is what the flag set knows before it is checked.
 type frontValues struct {
 	body, errorMode string
 	macro, lifetime string
+	timeout         string
 	utf8            bool
 }
 
@@ -55,6 +58,8 @@ func (f *front) define(fs *pflag.FlagSet) *frontValues {
 	fs.StringVar(&v.errorMode, "error-mode", "", "")
 	fs.BoolVar(&v.utf8, "smtputf8", false, "")
 	fs.IntVar(&f.hops, "hop-count", 0, "")
+	fs.BoolVar(&f.senderFromHeader, "read-envelope-from", false, "")
+	fs.StringVar(&v.timeout, "timeout", "", "")
 	fs.StringVar(&v.macro, "macro", "", "")
 	fs.StringVar(&v.lifetime, "queue-lifetime", "", "")
 	return v
@@ -79,6 +84,12 @@ func (f *front) check(fs *pflag.FlagSet, v *frontValues, settings, sets []string
 	}
 	if v.utf8 {
 		f.smtputf8 = "yes"
+	}
+	if n, err := strconv.Atoi(v.timeout); v.timeout != "" && v.timeout != "off" {
+		if err != nil || n < 1 {
+			return fmt.Errorf("--timeout takes seconds, not %q", v.timeout)
+		}
+		f.timeouts.Connect, f.timeouts.Command = time.Duration(n)*time.Second, time.Duration(n)*time.Second
 	}
 	for _, setting := range settings {
 		if err := f.setting(setting); err != nil {

@@ -73,6 +73,10 @@ func TestFlagLetters(t *testing.T) {
 		{[]string{"-oeq", "-oem", "x@y"}, func(o *options) bool { return !o.quiet && o.errors == errorsMailed }},
 		{[]string{"-e", "w", "x@y"}, func(o *options) bool { return o.errors == errorsWritten }},
 		{[]string{"-oez", "x@y"}, func(o *options) bool { return o.errors == errorsPrinted }},
+		{[]string{"-a", "work", "--read-envelope-from", "--timeout=7", "x@y"}, func(o *options) bool {
+			return o.account == "work" && o.senderFromHeader && o.timeouts.Connect == 7*time.Second && o.timeouts.Command == 7*time.Second
+		}},
+		{[]string{"--file=f", "--serverinfo"}, func(o *options) bool { return o.config == "f" && o.mode == modeCheck }},
 		{[]string{"-h25", "x@y"}, func(o *options) bool { return o.hops == 25 }},
 		{[]string{"-T5d", "-M", "id", "x@y"}, func(o *options) bool { return slices.Equal(o.ineffective, []string{"-M", "-T"}) }},
 		{[]string{"-d", "x@y"}, func(o *options) bool { return o.verbose && len(o.recipients) == 1 }},
@@ -140,7 +144,8 @@ func TestImportMsmtprc(t *testing.T) {
 		{"maildomain x", "# maildomain x: write hostname"},
 		{"auto_from on", "# auto_from on: write from"},
 		{"from_full_name X", "# from_full_name X: use -F"},
-		{"undisclosed_recipients on", "# undisclosed_recipients on: To is left"},
+		{"undisclosed_recipients on", "undisclosed = true\n"},
+		{"undisclosed_recipients off", ""},
 		{"dsn_notify failure", "# dsn_notify failure: use -N"},
 		{"dsn_return full", "# dsn_return full: use -R"},
 		{"eval echo x", "# eval echo x: no shell"},

@@ -56,7 +56,11 @@ func (c *composing) options() (compose.Options, error) {
 		WishHeader: s.front.WishHeader,
 		PlusWish:   s.front.PlusWish,
 		Hops:       c.o.hops,
-		TempDir:    c.env.Getenv("TMPDIR"),
+
+		LocalDomains:     s.front.LocalDomains,
+		AliasHeader:      s.front.AliasesInHeader,
+		SenderFromHeader: c.o.senderFromHeader,
+		TempDir:          c.env.Getenv("TMPDIR"),
 	}
 	if s.front.Aliases != "" && !c.o.noAliases {
 		var err error
@@ -111,7 +115,7 @@ func (c *composing) choose(f compose.Facts) (compose.Choice, error) {
 	if c.why == "" {
 		c.why = "the account"
 	}
-	return compose.Choice{Identity: s.account.From, Force: s.account.Identity == "account", Wish: s.wish}, nil
+	return compose.Choice{Identity: s.account.From, Force: s.account.Identity == "account", Wish: s.wish, Undisclosed: s.account.Undisclosed}, nil
 }
 
 // read makes a message of standard input. A read from a terminal or a pipe cannot be

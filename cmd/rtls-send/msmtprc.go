@@ -262,21 +262,20 @@ var silent = []string{
 
 // notes says why a keyword has no counterpart, or what to do instead.
 var notes = map[string]string{
-	"timeout":                "times are bounded as they are; -O Timeout.command=TIME",
-	"tls_fingerprint":        "a certificate's fingerprint does not take the place of verification; pin_sha256 pins keys, besides it",
-	"tls_min_dh_prime_bits":  "Go's TLS has no such knob",
-	"tls_priorities":         "Go's TLS has no such knob; see min_tls",
-	"tls_crl_file":           "there are no revocation lists",
-	"logfile":                "write log = \"PATH\" under [send]",
-	"logfile_time_format":    "times are in the form of RFC 3339",
-	"syslog":                 "that is the default; see log under [send]",
-	"maildomain":             "write hostname at the top, or from",
-	"auto_from":              "write from",
-	"from_full_name":         "use -F NAME",
-	"undisclosed_recipients": "To is left as it is",
-	"dsn_notify":             "use -N",
-	"dsn_return":             "use -R",
-	"eval":                   "no shell is run for the configuration",
+	"timeout":               "times are bounded as they are; -O Timeout.command=TIME",
+	"tls_fingerprint":       "a certificate's fingerprint does not take the place of verification; pin_sha256 pins keys, besides it",
+	"tls_min_dh_prime_bits": "Go's TLS has no such knob",
+	"tls_priorities":        "Go's TLS has no such knob; see min_tls",
+	"tls_crl_file":          "there are no revocation lists",
+	"logfile":               "write log = \"PATH\" under [send]",
+	"logfile_time_format":   "times are in the form of RFC 3339",
+	"syslog":                "that is the default; see log under [send]",
+	"maildomain":            "write hostname at the top, or from",
+	"auto_from":             "write from",
+	"from_full_name":        "use -F NAME",
+	"dsn_notify":            "use -N",
+	"dsn_return":            "use -R",
+	"eval":                  "no shell is run for the configuration",
 }
 
 // keyword writes what becomes of one of the others.
@@ -307,6 +306,10 @@ func (a *msmtpAccount) keyword(w *tomlWriter, key, value string) {
 				port = "1080"
 			}
 			w.put("proxy", "socks5://"+value+":"+port)
+		}
+	case key == "undisclosed_recipients":
+		if a.on(key) {
+			w.b.WriteString("undisclosed = true\n")
 		}
 	case key == "allow_from_override" && value == "off", key == "set_from_header" && value == "on":
 		if a.values["from"] != "" && !strings.Contains(w.b.String(), "\nidentity =") {

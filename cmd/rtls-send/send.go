@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ const runLimit = time.Hour
 // command returns the command as it behaves under the name that it was called by.
 func command(invoked string) func(context.Context, cli.Env) error {
 	return func(ctx context.Context, env cli.Env) error {
+		if os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid() {
+			return errPrivileged
+		}
 		if invoked == name && len(env.Args) > 0 && env.Args[0] == "queue" {
 			return queueCommand(ctx, env, env.Args[1:])
 		}
@@ -260,5 +264,10 @@ func orNone(s string) string {
 	}
 	return s
 }
+
+// errPrivileged is for a command that would have rights that its caller has not got. Its
+// flags and configuration name files to read and programs to run.
+var errPrivileged = cli.Errorf(cli.NoPerm, "this command must not be set-user-ID or set-group-ID").
+	WithHint("chmod ug-s it; others can use a queue by its directory drop, see rtls-send(1)")
 
 var errNoServer = errors.New("no submission server is configured")

@@ -100,6 +100,9 @@ func configPaths(env cli.Env) []string {
 	if home := env.Getenv("HOME"); filepath.IsAbs(home) {
 		paths = []string{filepath.Join(home, ".config/rtls/rtls.toml"), config.SystemPath}
 	}
+	if dir := env.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		paths = []string{filepath.Join(dir, "rtls/rtls.toml"), config.SystemPath}
+	}
 	return paths
 }
 

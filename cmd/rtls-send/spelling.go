@@ -26,6 +26,7 @@ type letter struct {
 // letters is every option letter that is accepted; the man page lists the same.
 var letters = map[byte]letter{
 	't': {none, "read-recipients"},
+	'a': {required, "account"}, // as in msmtp
 	'f': {required, "from"},
 	'r': {required, "from"},
 	'F': {required, "full-name"},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"rtls/internal/cli"
@@ -154,12 +155,58 @@ func (o *Options) local(addr string) (string, bool) {
 	switch {
 	case domain == "":
 		return addr, true
+	case slices.ContainsFunc(o.LocalDomains, func(d string) bool { return strings.EqualFold(domain, d) }):
+		return addr[:len(addr)-len(domain)-1], true
 	case strings.EqualFold(domain, "localhost"), strings.EqualFold(domain, o.Hostname):
 		name := addr[:len(addr)-len(domain)-1]
 		_, known := o.aliasOf(name)
 		return name, known
 	}
 	return "", false
+}
+
+// addressees makes To and Cc what the reader is to see.
+func addressees(fields []field, o Options) ([]field, error) {
+	if o.Undisclosed {
+		fields = slices.DeleteFunc(fields, func(f field) bool { return f.is("To") || f.is("Cc") })
+		return append(fields, field{"To", []byte("To: undisclosed-recipients:;\r\n")}), nil
+	}
+	if !o.AliasHeader {
+		return fields, nil
+	}
+	for i, f := range fields {
+		if !f.is("To") && !f.is("Cc") || strings.ContainsAny(f.body(), "<(\":;\\") {
+			continue // names, comments and groups stay
+		}
+		found, err := ParseList(f.body())
+		if err != nil {
+			continue // whoever reads it has to see to that
+		}
+		var all []string
+		for _, addr := range found {
+			more, err := o.expand(addr)
+			if err != nil {
+				return nil, err
+			}
+			if all = append(all, more...); len(more) == 0 {
+				all = nil
+				break
+			}
+		}
+		if len(all) > 0 {
+			fields[i].raw = []byte(f.name + ": " + strings.Join(all, ",\r\n ") + "\r\n")
+		}
+	}
+	return fields, nil
+}
+
+// expand returns the addresses behind the alias that an address is, or nothing.
+func (o *Options) expand(addr string) ([]string, error) {
+	name, ok := o.local(addr)
+	if !ok {
+		return nil, nil
+	}
+	return o.Aliases.Expand(name)
 }
 
 func (o *Options) aliasOf(name string) (alias, bool) {

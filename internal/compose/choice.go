@@ -13,6 +13,8 @@ type Choice struct {
 	Identity string // see Options
 	Force    bool   // see Options
 	Wish     requiretls.Wish
+
+	Undisclosed bool // see Options
 }
 
 // Facts is what a choice can depend on.
@@ -61,7 +63,7 @@ func (m *Message) choose(fields []field, o *Options) ([]field, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Identity, o.Force, o.Wish = c.Identity, c.Force, c.Wish
+	o.Identity, o.Force, o.Wish, o.Undisclosed = c.Identity, c.Force, c.Wish, c.Undisclosed
 	m.Wish = c.Wish
 	return fields, nil
 }

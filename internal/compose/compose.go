@@ -49,8 +49,17 @@ type Options struct {
 	// Hops is how many servers the message has passed, if that is known to be more than
 	// it has Received fields.
 	Hops int
-	// Aliases are for recipients of this host.
-	Aliases *Aliases
+	// Aliases are for recipients of this host, and of LocalDomains.
+	Aliases      *Aliases
+	LocalDomains []string
+	// AliasHeader has To and Cc fields name who is behind the aliases, if they consist of
+	// nothing but such names.
+	AliasHeader bool
+	// Undisclosed hides the recipients: To and Cc are removed.
+	Undisclosed bool
+	// SenderFromHeader prefers the only author in the header to Identity as the
+	// reverse-path, where no Sender was asked for.
+	SenderFromHeader bool
 
 	// TempDir is where a large body is kept, in a file without a name; "/tmp" if
 	// empty.
@@ -191,6 +200,9 @@ func (m *Message) head(fields []field, o Options) error {
 		return err
 	}
 	if fields, err = m.authorship(fields, o); err != nil {
+		return err
+	}
+	if fields, err = addressees(fields, o); err != nil {
 		return err
 	}
 	fields = resent(fields, m.From, o)

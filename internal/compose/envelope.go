@@ -42,19 +42,14 @@ func (m *Message) add(found []string, o Options) error {
 		if o.PlusWish {
 			addr = m.cutPlus(addr)
 		}
-		if name, ok := o.local(addr); ok {
-			more, err := o.Aliases.Expand(name)
-			if err != nil {
-				return err
-			}
-			if len(more) > 0 {
-				if err := m.addAddresses(more); err != nil {
-					return err
-				}
-				continue
-			}
+		more, err := o.expand(addr)
+		if err != nil {
+			return err
 		}
-		if err := m.addAddresses([]string{addr}); err != nil {
+		if len(more) == 0 {
+			more = []string{addr}
+		}
+		if err := m.addAddresses(more); err != nil {
 			return err
 		}
 	}
@@ -144,6 +139,11 @@ func recipientFields(fields []field) []field {
 func (m *Message) sender(fields []field, o Options) error {
 	if o.Sender != nil && (m.From == "" || strings.Contains(m.From, "@") && (!o.Force || o.Identity == "")) {
 		return nil
+	}
+	if o.SenderFromHeader && o.Sender == nil && !o.Force {
+		if m.From = author(fields); m.From != "" {
+			return nil
+		}
 	}
 	if o.Identity != "" {
 		addr, err := ParseAddress(o.Identity)

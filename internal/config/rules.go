@@ -12,10 +12,12 @@ import (
 
 // Front is what rtls-send does with a message before it asks a server.
 type Front struct {
-	Aliases    string  `toml:"aliases"`         // file for recipients without a domain, as in aliases(5); default: none
-	WishHeader string  `toml:"wish_header"`     // field in which a script says yes, no or auto; it is removed; default: none
-	PlusWish   bool    `toml:"plus_requiretls"` // user+requiretls@example.org wishes for REQUIRETLS
-	Rules      []*Rule `toml:"rule"`
+	Aliases         string   `toml:"aliases"`           // file for recipients without a domain, as in aliases(5); default: none
+	LocalDomains    []string `toml:"local_domains"`     // whose users have aliases as those of this host
+	AliasesInHeader bool     `toml:"aliases_in_header"` // To and Cc name who is behind the aliases
+	WishHeader      string   `toml:"wish_header"`       // field in which a script says yes, no or auto; it is removed; default: none
+	PlusWish        bool     `toml:"plus_requiretls"`   // user+requiretls@example.org wishes for REQUIRETLS
+	Rules           []*Rule  `toml:"rule"`
 }
 
 // Rule is a policy for messages: those that match get a wish or an account. All the

@@ -36,6 +36,8 @@ type Account struct {
 	RequireTLS string `toml:"requiretls"` // yes (default), no or auto
 	Identity   string `toml:"identity"`   // "caller" (default): as asked for; "account": From always
 
+	Undisclosed bool `toml:"undisclosed"` // no To and Cc, but for one that says so
+
 	Target            // the first server, if it has a host or an SRV domain
 	Targets []*Target `toml:"target"` // further servers, in the order in which they are tried
 

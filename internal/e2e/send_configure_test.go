@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -191,6 +192,39 @@ chmod +x secret-tool`, "--password-in=keyring", answer)
 	for _, want := range []string{`password_command = ["secret-tool", "lookup", "application", "rtls-send", "user", "sender@example.org", "host", "localhost"]`, "logged in with PLAIN\n"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in\n%s", want, said)
+		}
+	}
+}
+
+// A command with rights that its caller has not got would lend them to whoever names a
+// file or a program.
+func TestSetIDIsRefused(t *testing.T) {
+	dir, err := os.MkdirTemp("", "rtls-") // not t.TempDir, which is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	raw, err := os.ReadFile(bin("rtls-send"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := filepath.Join(dir, "rtls-send")
+	if err := os.WriteFile(command, raw, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]int{0o755: 0, 0o755 | os.ModeSetuid: 77, 0o755 | os.ModeSetgid: 77} {
+		if err := os.Chmod(command, mode); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(command, "--version")
+		cmd.Env = quickExit
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want || want != 0 && !strings.Contains(string(out), "must not be set-user-ID") {
+			t.Errorf("%v: %s, %v", mode, out, err)
 		}
 	}
 }
