@@ -30,14 +30,14 @@ _rtls_send() {
 	--dsn-notify | -N) COMPREPLY=($(compgen -W "never success failure delay success,failure,delay" -- "$cur")) ;;
 	--dsn-return | -R) COMPREPLY=($(compgen -W "full hdrs" -- "$cur")) ;;
 	-O) COMPREPLY=($(compgen -W "requiretls=yes requiretls=no smtputf8=yes smtputf8=no Timeout.connect= Timeout.command= Timeout.datablock= Timeout.datafinal=" -- "$cur")) ;;
-	--account) COMPREPLY=($(compgen -W "$(_rtls_send_accounts)" -- "$cur")) ;;
+	--account | -a) COMPREPLY=($(compgen -W "$(_rtls_send_accounts)" -- "$cur")) ;;
 	--host) COMPREPLY=($(compgen -A hostname -- "$cur")) ;;
-	--config | -C | --transcript | -X | --import-msmtprc | --receipt) COMPREPLY=($(compgen -f -- "$cur")) ;;
-	--from | --full-name | --port | --configure | --dsn-envid | -f | -r | -F | -V) COMPREPLY=() ;;
+	--config | --file | -C | --transcript | -X | --import-msmtprc | --receipt) COMPREPLY=($(compgen -f -- "$cur")) ;;
+	--from | --timeout | --full-name | --port | --configure | --dsn-envid | -f | -r | -F | -V) COMPREPLY=() ;;
 	*)
 		COMPREPLY=($(compgen -W "--account --body --check --check-config --config --configure
-			--debug --dsn-envid --dsn-notify --dsn-return --from --full-name --help --host
-			--import-msmtprc --json --login --no-aliases --mx --password-in --port --pretend --read-recipients --receipt
+			--debug --dsn-envid --dsn-notify --dsn-return --from --full-name --file --help --host
+			--import-msmtprc --json --login --no-aliases --serverinfo --timeout --mx --password-in --port --pretend --read-envelope-from --read-recipients --receipt
 			--log-tag --requiretls --tls --tls-required --transcript --verbose --version
 			-bm -bp -bs -bv -bi -odi -odb -odq -oem -oeq -q -t -i -n -v" -- "$cur"))
 		((COMP_CWORD == 1)) && COMPREPLY+=($(compgen -W queue -- "$cur"))

@@ -18,7 +18,11 @@ complete -c rtls-send -s N -l dsn-notify -x -a 'never success failure delay' -d 
 complete -c rtls-send -s R -l dsn-return -x -a 'full hdrs' -d 'what a report holds'
 complete -c rtls-send -s V -l dsn-envid -x -d 'identifier that a report names'
 complete -c rtls-send -s B -l body -x -a '7BIT 8BITMIME' -d encoding
-complete -c rtls-send -l account -x -a '(__rtls_send_accounts)' -d 'account of the configuration'
+complete -c rtls-send -l read-envelope-from -d 'reverse-path from the From field'
+complete -c rtls-send -l timeout -x -d 'how many seconds to wait for the server'
+complete -c rtls-send -l serverinfo -d 'the same as --check'
+complete -c rtls-send -l file -r -F -d 'the same as --config'
+complete -c rtls-send -s a -l account -x -a '(__rtls_send_accounts)' -d 'account of the configuration'
 complete -c rtls-send -l host -x -a '(__fish_print_hostnames)' -d 'submission server'
 complete -c rtls-send -l port -x -d 'its port'
 complete -c rtls-send -l tls -x -a 'implicit starttls' -d 'how TLS begins'
