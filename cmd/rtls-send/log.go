@@ -16,7 +16,7 @@ import (
 // sendLog has a line for what became of each message. It is opened when there is
 // something to write, and what is wrong with it never changes what becomes of a message.
 type sendLog struct {
-	where  string // "syslog", "none" or the path of a file
+	where  string // "syslog", "journal", "none" or the path of a file
 	format string // of a file
 	tag    string // -L
 	warn   func(error)
@@ -61,6 +61,13 @@ func (l *sendLog) open() slog.Handler {
 		}
 		l.close = s.Close
 		return s
+	case "journal":
+		j := maillog.OpenJournal(l.tag, maillog.JournalSocket)
+		if j == nil {
+			return slog.DiscardHandler
+		}
+		l.close = j.Close
+		return j
 	}
 	f, err := os.OpenFile(l.where, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {

@@ -59,7 +59,7 @@ func TestErrors(t *testing.T) {
 		{"wish", "[send.account.a]\nhost=\"h\"\nrequiretls=\"maybe\"\n", `rtls.toml:3: requiretls is yes, no or auto`},
 		{"spool", "[send]\nspool=\"queue\"\n", `rtls.toml:2: spool is an absolute path`},
 		{"in doubt", "[send]\nspool=\"~/q\"\nin_doubt=\"lose\"\n", `rtls.toml:3: in_doubt is "resend" or "hold"`},
-		{"log", "[send]\nlog=\"mail.log\"\n", `rtls.toml:2: log is "syslog", "none" or a file`},
+		{"log", "[send]\nlog=\"mail.log\"\n", `rtls.toml:2: log is "syslog", "journal", "none" or a file`},
 		{"log format", "[send]\nlog=\"/l\"\nlog_format=\"xml\"\n", `rtls.toml:3: log_format is "text" or "json"`},
 		{"no host in the second target", "[send.account.a]\nfrom=\"x\"\n[[send.account.a.target]]\nhost=\"h\"\n[[send.account.a.target]]\nport=1\n", `rtls.toml:5: account "a" has no submission server`},
 		{"unknown key of a target", "[send.account.a]\n[[send.account.a.target]]\nhost=\"h\"\n[[send.account.a.target]]\nhost=\"i\"\nhots=\"x\"\n", `rtls.toml:6: unknown key "send.account.a.target.hots"`},

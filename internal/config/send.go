@@ -19,7 +19,7 @@ type Send struct {
 	Resolver  string `toml:"resolver"`   // IP address with or without a port; default: the system's
 	State     string `toml:"state"`      // directory for what is remembered between runs
 	Spool     string `toml:"spool"`      // directory of the outgoing queue, absolute or below "~/"; empty: no queue
-	Log       string `toml:"log"`        // "syslog" (default), "none", or a file, absolute or below "~/"
+	Log       string `toml:"log"`        // "syslog" (default), "journal", "none", or a file, absolute or below "~/"
 	LogFormat string `toml:"log_format"` // of a file: "text" (default) or "json"
 
 	InDoubt  string              `toml:"in_doubt"` // what may have been sent: "resend" (default) or "hold"
@@ -125,8 +125,8 @@ func (f *File) checkSpool() error {
 	if s.Spool != "" && !strings.HasPrefix(s.Spool, "/") && !strings.HasPrefix(s.Spool, "~/") {
 		return f.errorf(toml.Key{"send", "spool"}, `spool is an absolute path, or one that begins with "~/", not %q`, s.Spool)
 	}
-	if l := s.Log; l != "" && l != "syslog" && l != "none" && l[0] != '/' && !strings.HasPrefix(l, "~/") {
-		return f.errorf(toml.Key{"send", "log"}, `log is "syslog", "none" or a file, an absolute path or one that begins with "~/", not %q`, l)
+	if l := s.Log; l != "" && l != "syslog" && l != "journal" && l != "none" && l[0] != '/' && !strings.HasPrefix(l, "~/") {
+		return f.errorf(toml.Key{"send", "log"}, `log is "syslog", "journal", "none" or a file, an absolute path or one that begins with "~/", not %q`, l)
 	}
 	if l := s.LogFormat; l != "" && l != "text" && l != "json" {
 		return f.errorf(toml.Key{"send", "log_format"}, `log_format is "text" or "json", not %q`, l)
