@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,7 @@ type fakesub struct {
 	cert       tls.Certificate
 	later      tls.Certificate // if it is set, from the second handshake on
 	maxVersion uint16
+	clients    *x509.CertPool // who may connect; nil: everybody
 	// script returns a reply for a command in place of the usual one, or "" for the
 	// usual one. The final dot is the command ".".
 	script func(line string, inTLS bool) string
@@ -59,6 +61,7 @@ type fakesub struct {
 	messages []submitted
 	wire     bytes.Buffer // all bytes from clients, as they crossed
 	versions []uint16     // of TLS, one a handshake
+	peers    []string     // addresses of clients
 	closed   []error      // how each TLS session ended; io.EOF is a close_notify
 }
 
@@ -113,6 +116,9 @@ func (f *fakesub) start(t *testing.T, p *pki) *fakesub {
 			if err != nil {
 				return
 			}
+			f.mu.Lock()
+			f.peers = append(f.peers, conn.RemoteAddr().String())
+			f.mu.Unlock()
 			f.wait.Go(func() { f.serve(conn) })
 		}
 	})
@@ -208,10 +214,16 @@ func (t *talk) startTLS() bool {
 		cert = t.f.later
 	}
 	t.f.mu.Unlock()
+	auth := tls.NoClientCert
+	if t.f.clients != nil {
+		auth = tls.RequireAndVerifyClientCert
+	}
 	conn := tls.Server(t.conn, &tls.Config{
 		Certificates: []tls.Certificate{cert},
 		MinVersion:   tls.VersionTLS10,
 		MaxVersion:   t.f.maxVersion,
+		ClientCAs:    t.f.clients,
+		ClientAuth:   auth,
 	})
 	if err := conn.Handshake(); err != nil {
 		return false
