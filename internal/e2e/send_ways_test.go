@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"rtls/internal/testpki"
@@ -43,6 +47,7 @@ func TestSendWays(t *testing.T) {
 		}
 	})
 	t.Run("client_certificate", func(t *testing.T) { sendWithCertificate(t, p) })
+	t.Run("tokens", func(t *testing.T) { sendWithToken(t, p) })
 	t.Run("proxy", func(t *testing.T) { sendByProxy(t, p) })
 }
 
@@ -79,6 +84,68 @@ func sendWithCertificate(t *testing.T, p *pki) {
 	f.one(t)
 	if auth := f.commands("AUTH"); len(auth) != 1 || auth[0] != "AUTH EXTERNAL c2VuZGVy" {
 		t.Errorf("%q", auth)
+	}
+}
+
+// bearer lets log in who shows a token (RFC 7628). Others are told why, which they have to
+// answer before the refusal comes.
+func bearer(good func() string) func(*talk, string) bool {
+	return func(t *talk, line string) bool {
+		words := strings.Fields(line)
+		response, err := base64.StdEncoding.DecodeString(words[len(words)-1])
+		if err == nil && words[1] == "OAUTHBEARER" && strings.Contains(string(response), "\x01auth=Bearer "+good()+"\x01") {
+			return true
+		}
+		if t.say("334 " + base64.StdEncoding.EncodeToString([]byte(`{"status":"invalid_token"}`))) {
+			_, _ = t.r.ReadString('\n')
+		}
+		return false
+	}
+}
+
+// sendWithToken keeps a token as long as it is good, and gets another where it is refused
+// before its time.
+func sendWithToken(t *testing.T, p *pki) {
+	dir := t.TempDir()
+	var good atomic.Value
+	good.Store("token-1")
+	f := (&fakesub{ehlo: append(without("AUTH"), "AUTH OAUTHBEARER PLAIN"), auth: bearer(func() string { return good.Load().(string) })}).start(t, p)
+	command := filepath.Join(dir, "token")
+	script := fmt.Sprintf("#!/bin/sh\ncd %s && echo >>asked\nprintf '{\"access_token\":\"token-%%d\",\"expires_in\":3600}' $(wc -l <asked)\n", dir)
+	if err := os.WriteFile(command, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	config := regexp.MustCompile(`(?m)^password_file = .*$`).ReplaceAllString(account(t, p, "", f), fmt.Sprintf("token_command = [%q]", command))
+	config = strings.Replace(config, "[send.account.test]", fmt.Sprintf("[send]\nstate = %q\n[send.account.test]", filepath.Join(dir, "state")), 1)
+	send := func(asked int) {
+		t.Helper()
+		if r := sends(t, config, canary, yes, "b@example.net"); r.code != 0 || strings.Contains(r.stderr, "token") {
+			t.Errorf("%+v", r)
+		}
+		if all, err := os.ReadFile(filepath.Join(dir, "asked")); err != nil || len(all) != asked {
+			t.Errorf("asked %d times, want %d; %v", len(all), asked, err)
+		}
+	}
+	send(1)
+	send(1)
+	good.Store("token-2")
+	send(2)
+	good.Store("none")
+	if r := sends(t, config, canary, yes, "b@example.net"); r.code != 77 || strings.Contains(r.stderr, "token-") {
+		t.Errorf("%+v", r)
+	}
+	kept, err := filepath.Glob(filepath.Join(dir, "state", "token-*"))
+	if err != nil || len(kept) > 1 {
+		t.Errorf("%q, %v", kept, err)
+	}
+	for _, path := range kept {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+	}
+	f.stop()
+	if len(f.messages) != 3 {
+		t.Errorf("%d messages", len(f.messages))
 	}
 }
 
