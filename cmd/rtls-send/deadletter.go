@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -106,8 +108,13 @@ func saveLetter(ctx context.Context, env cli.Env, o *options, c *inputCopy, why 
 // deadLetter returns an empty path where there is no message.
 func deadLetter(ctx context.Context, env cli.Env, c *inputCopy) (path string, err error) {
 	home := env.Getenv("HOME")
+	if home == "" { // as with cron, started by systemd
+		if who, err := user.LookupId(strconv.Itoa(os.Getuid())); err == nil {
+			home = who.HomeDir
+		}
+	}
 	if !filepath.IsAbs(home) {
-		return "", errors.New("there is no $HOME")
+		return "", errors.New("there is no home directory")
 	}
 	if err := c.readRest(ctx, env.Stdin); err != nil || !c.some {
 		return "", err

@@ -90,6 +90,33 @@ cron -f -L 15`,
 	}).test(t, p)
 }
 
+// callerCronKeeps: what cron reports and nobody can be sent is in root's dead.letter, also
+// where systemd has started cron, without a HOME.
+func callerCronKeeps(t *testing.T, p *pki) {
+	f := (&fakesub{}).start(t, p)
+	cmd, output := onMachine(t, p, f, "cron", `rm -f /etc/cron.d/* /var/run/crond.* /root/dead.letter
+printf '@reboot root echo hello from cron\n' >/etc/crontab
+mkdir -p /var/spool/cron/crontabs
+env -u HOME cron -f -L 15 &
+n=0
+until [ -s /root/dead.letter ] || [ $n -gt 600 ]; do n=$((n + 1)); sleep 0.1; done
+stat -c 'mode %a' /root/dead.letter
+cat /root/dead.letter`)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	said, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`the recipient "root" has no domain`, "mode 600\n", "\nSubject: Cron <root@", "\n\nhello from cron\n"} {
+		if !strings.Contains(string(said), want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+	}
+	f.nothingCrossed(t)
+}
+
 func callerLogwatch(t *testing.T, p *pki) {
 	(&machineCaller{
 		pkg: "logwatch",

@@ -192,6 +192,7 @@ func TestCallers(t *testing.T) {
 		})
 	}
 	t.Run("cron", func(t *testing.T) { callerCron(t, p) })
+	t.Run("cron_keeps", func(t *testing.T) { callerCronKeeps(t, p) })
 	t.Run("logwatch", func(t *testing.T) { callerLogwatch(t, p) })
 	t.Run("mdadm", func(t *testing.T) { callerMdadm(t, p) })
 	t.Run("sudo", func(t *testing.T) { callerSudo(t, p) })
@@ -229,7 +230,7 @@ func (c *caller) run(t *testing.T, p *pki, f *fakesub) result {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", c.script)
 	cmd.Dir = dir
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "SENDMAIL=" + sendmail, "DIR=" + dir, "LC_ALL=C.UTF-8"}, quickExit...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "SENDMAIL=" + sendmail, "DIR=" + dir, "DEAD=" + filepath.Join(dir, "dead"), "LC_ALL=C.UTF-8"}, quickExit...)
 	cmd.Stdin = strings.NewReader(c.stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
