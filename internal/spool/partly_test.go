@@ -3,7 +3,10 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -110,5 +113,102 @@ func TestSomeRecipientsInDoubt(t *testing.T) {
 	}
 	if last := to.got[len(to.got)-1]; !slices.Equal(last.To, []string{"carol@example.com", "dave@example.com"}) {
 		t.Errorf("sent %+v", last)
+	}
+}
+
+// choosy is a server that answers for each recipient: bob gets it, dave never will, and
+// carol does at the second attempt.
+type choosy struct {
+	got   map[string]int
+	tries int
+}
+
+func (c *choosy) Send(_ context.Context, m *Message) error {
+	if _, err := m.Content.WriteTo(io.Discard); err != nil {
+		return &Failure{Err: err}
+	}
+	c.tries++
+	f := &Failure{Err: errors.New("not for all")}
+	for _, to := range m.To {
+		switch {
+		case to == "dave@example.com":
+			f.Never = append(f.Never, refusal(to))
+		case to == "bob@example.net" || c.tries > 1:
+			c.got[to]++
+			f.Done = append(f.Done, to)
+		}
+	}
+	switch {
+	case len(f.Done) == len(m.To):
+		return nil
+	case len(f.Never) == len(m.To): // the same for all is an error as any other
+		return &Failure{Err: f.Err, Status: "5.1.1", Permanent: true}
+	}
+	return f
+}
+
+// Wherever the disk or the machine fails, who was to get the message gets it, once unless
+// it was in doubt, and who never will is reported and kept.
+func TestSomeRecipientsWalk(t *testing.T) {
+	for i, fault := range []error{syscall.EIO, errCrash, errCrash, errCrash} {
+		t.Run(fmt.Sprintf("%v/%d", fault, i), func(t *testing.T) {
+			n := 1
+			for ; !t.Failed(); n++ {
+				w := newWorld(t)
+				s, err := w.open(OS{})
+				must(t, err)
+				r := letter()
+				r.To = []string{"bob@example.net", "carol@example.com", "dave@example.com"}
+				w.id = s.put(t, r)
+				server := &choosy{got: make(map[string]int)}
+				var told []string
+				flush := func(s *Spool) error {
+					f := &Flusher{Spool: s, Transport: server, Report: func(_ context.Context, f Failed) error {
+						if f.Until.IsZero() { // it is not late only
+							told = append(told, f.To...)
+						}
+						return nil
+					}}
+					r, err := f.Flush(context.Background())
+					return errors.Join(err, r.Err)
+				}
+				broken := &faultFS{under: OS{}, grave: w.grave, broken: n, err: fault}
+				if s, err = w.open(broken); err == nil {
+					_ = flush(s)
+				}
+				if broken.hit == "" {
+					break
+				}
+				if broken.dead {
+					must(t, broken.lose())
+				}
+				doubt := 0
+				for range 5 {
+					s, err := w.open(OS{})
+					must(t, err)
+					items, err := s.List()
+					must(t, err)
+					for _, item := range items {
+						doubt = max(doubt, min(item.State.Doubts, 1))
+					}
+					w.clock.add(maxWaitJit)
+					must(t, flush(s))
+				}
+				for _, to := range []string{"bob@example.net", "carol@example.com"} {
+					if got := server.got[to]; got < 1 || got > 1+doubt {
+						t.Errorf("%s: %s got it %d times, in doubt: %d", broken.hit, to, got, doubt)
+					}
+				}
+				if len(told) < 1 || len(told) > 2 || slices.ContainsFunc(told, func(to string) bool { return to != "dave@example.com" }) {
+					t.Errorf("%s: reported %q", broken.hit, told)
+				}
+				if s, err = w.open(OS{}); err != nil || statusOf(t, s, w.id) != "failed" {
+					t.Errorf("%s: status %s, %v", broken.hit, statusOf(t, s, w.id), err)
+				}
+			}
+			if n < 10 {
+				t.Errorf("only %d calls", n)
+			}
+		})
 	}
 }
