@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -140,6 +141,7 @@ func (m ownMailboxes) Exists(ctx context.Context, name string) (bool, error) {
 
 // obey makes placements of what a script has decided.
 func (j *job) obey(o *outcome, u User, keep placement, result sieve.Result) (places []placement, err error) {
+	before := len(o.sends) // those are of other targets
 	for _, action := range result.Actions {
 		switch act := action.(type) {
 		case sieve.Keep:
@@ -162,8 +164,8 @@ func (j *job) obey(o *outcome, u User, keep placement, result sieve.Result) (pla
 			o.sends = append(o.sends, sending{user: u, to: act.To, answer: &act})
 		}
 	}
-	for i := range o.sends {
-		o.sends[i].alone = len(places) == 0
+	for i := range o.sends[before:] {
+		o.sends[before+i].alone = len(places) == 0
 	}
 	return places, nil
 }
@@ -200,5 +202,7 @@ func (p placement) flagged(names []string) placement {
 
 // reserved says that a keyword is the tag's, which nobody can set.
 func reserved(keyword string) bool {
-	return strings.EqualFold(keyword, "$RequireTLS") || strings.EqualFold(keyword, "$TLSOptional")
+	return slices.ContainsFunc([]string{"$RequireTLS", "$RequireTLSUnknown", "$TLSOptional"}, func(k string) bool {
+		return strings.EqualFold(k, keyword)
+	})
 }
