@@ -35,7 +35,7 @@ func serveSMTP(ctx context.Context, env cli.Env, o *options, s *settings) error 
 		return err
 	}
 	conn := &stdioConn{r: env.Stdin, w: env.Stdout, closed: make(chan struct{})}
-	b := &stdioBackend{ctx: ctx, env: env, o: o, s: s, sessions: make(map[string]*submit.Session)}
+	b := &stdioBackend{ctx: ctx, env: env, o: o, s: s, conn: conn, sessions: make(map[string]*submit.Session)}
 	defer b.hangUp()
 	server := smtp.NewServer(b)
 	server.Domain = s.hostname
@@ -86,13 +86,46 @@ type stdioConn struct {
 	once   sync.Once
 	closed chan struct{}
 
-	mu  sync.Mutex // guards err
-	err error      // the first of writing
+	mu    sync.Mutex // guards what follows
+	ended bool       // there is no more to read
+	err   error      // the first of writing
 }
 
 var _ net.Conn = (*stdioConn)(nil)
 
-func (c *stdioConn) Read(p []byte) (int, error) { return c.r.Read(p) }
+func (c *stdioConn) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.ended = true
+	}
+	return n, err
+}
+
+// whole returns r, the text of a message, with an error in place of its end where the
+// input has ended before: the library takes a chunk that is cut off for a short one.
+// Nothing is read behind a text before there is a reply to it.
+func (c *stdioConn) whole(r io.Reader) io.Reader { return &wholeText{r, c} }
+
+type wholeText struct {
+	r io.Reader
+	c *stdioConn
+}
+
+func (w *wholeText) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if errors.Is(err, io.EOF) && w.c.over() {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func (c *stdioConn) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
 
 func (c *stdioConn) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
@@ -135,6 +168,7 @@ type stdioBackend struct {
 	env  cli.Env
 	o    *options
 	s    *settings
+	conn *stdioConn
 	busy sync.WaitGroup
 	// sessions with submission servers, by account. One command of the dialogue is
 	// over before the next begins, so there is one user at a time.
@@ -200,7 +234,7 @@ func (t *stdioSession) Data(r io.Reader) error {
 	ctx, cancel := limited(t.b.ctx)
 	defer cancel()
 	c := t.composing(t.to)
-	m, err := c.readFrom(r)
+	m, err := c.readFrom(t.b.conn.whole(r))
 	if err != nil {
 		c.settings.log.refused(nil, err)
 		return reply(err)
