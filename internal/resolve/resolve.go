@@ -172,10 +172,14 @@ func (c *Client) TXT(ctx context.Context, name string) (texts []string, proven b
 	return texts, proven, err
 }
 
-// Addresses is a resolver for dialing that asks the same servers.
+// Addresses is a resolver for dialing that asks the same servers. Of several it asks
+// the one whose turn the standard library says it is: both know the system's.
 func (c *Client) Addresses() *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if !slices.Contains(c.servers, addr) {
+			addr = c.servers[0]
+		}
 		var d net.Dialer
-		return d.DialContext(ctx, network, c.servers[0])
+		return d.DialContext(ctx, network, addr)
 	}}
 }

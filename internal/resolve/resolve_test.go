@@ -123,3 +123,19 @@ func TestNotTrusted(t *testing.T) {
 		t.Errorf("%v %v %v", mx, proven, err)
 	}
 }
+
+// The resolvers of the system are asked in turn by the standard library, and no other
+// than those.
+func TestAddressesOfSeveral(t *testing.T) {
+	c := &Client{servers: []string{"127.0.0.1:5301", "127.0.0.1:5302"}}
+	for asked, want := range map[string]string{"127.0.0.1:5301": "127.0.0.1:5301", "127.0.0.1:5302": "127.0.0.1:5302", "192.0.2.1:53": "127.0.0.1:5301"} {
+		conn, err := c.Addresses().Dial(t.Context(), "udp", asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := conn.RemoteAddr().String(); got != want {
+			t.Errorf("asked %s for %s, want %s", got, asked, want)
+		}
+		conn.Close()
+	}
+}

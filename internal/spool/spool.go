@@ -101,7 +101,8 @@ func Open(dir string, create bool, c Config) (*Spool, error) {
 	return s, nil
 }
 
-// makeDir makes a directory and those above it, durably, where they are missing.
+// makeDir makes a directory and those above it, durably, where they are missing. Those
+// above it may be links.
 func (s *Spool) makeDir(dir string) error {
 	if info, err := s.c.FS.Stat(dir); err == nil {
 		if !info.Dir {
@@ -110,7 +111,7 @@ func (s *Spool) makeDir(dir string) error {
 		return nil
 	}
 	parent := filepath.Dir(dir)
-	if parent != dir {
+	if _, err := s.c.FS.Stat(parent + "/."); err != nil && parent != dir {
 		if err := s.makeDir(parent); err != nil {
 			return err
 		}

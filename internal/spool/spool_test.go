@@ -204,6 +204,22 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 // What cannot be said again as it was said is not accepted.
+// A home, or what is in it, is a link for some; what is below the spool is none.
+func TestOpenBehindLink(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(dir, "real"), 0o700))
+	must(t, os.Symlink("real", filepath.Join(dir, "link")))
+	sp, err := Open(filepath.Join(dir, "link/a/spool"), true, Config{})
+	must(t, err)
+	sp.put(t, letter())
+	queue := filepath.Join(dir, "real/a/spool/queue")
+	must(t, os.Rename(queue, filepath.Join(dir, "elsewhere")))
+	must(t, os.Symlink(filepath.Join(dir, "elsewhere"), queue))
+	if _, err := Open(filepath.Join(dir, "link/a/spool"), true, Config{}); err == nil {
+		t.Error("the queue is a link, and that is taken")
+	}
+}
+
 func TestAddRefuses(t *testing.T) {
 	s := newSpool(t, Config{})
 	for name, change := range map[string]func(*Record){

@@ -52,7 +52,7 @@ func (s *session) verdicts(m *Mail) (Reply, error) {
 	refusals := &rejections{}
 	var good Reply
 	for _, to := range m.To {
-		r, err := s.read()
+		r, err := s.judgement()
 		if err != nil {
 			return Reply{}, err
 		}

@@ -235,6 +235,9 @@ func (s *session) fail(ctx context.Context, err error) *Error {
 		text = fmt.Errorf("%w; the message was sent and not acknowledged, so it may have been taken", text)
 	}
 	out.err = &cli.Error{Code: e.Code, Status: e.Status, Err: text, Hint: e.Hint}
+	if out.MaybeSent && e.Code != cli.TempFail { // a doubt, whatever it comes from
+		out.err.Code, out.err.Status = cli.TempFail, "4.4.2"
+	}
 	return out
 }
 

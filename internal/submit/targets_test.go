@@ -75,6 +75,8 @@ func TestVerdict(t *testing.T) {
 		"unknown recipient": {[]step{hello, {auth + mail + rcpt + "DATA\r\n", "235 ok\r\n250 ok\r\n550 5.1.1 nobody\r\n503 no\r\n"}, goodbye, theEnd}, cli.NoUser, false},
 		"text":              {[]step{hello, whole[1], {data + "QUIT\r\n", "554 5.6.0 spam\r\n221 bye\r\n"}, theEnd}, cli.DataErr, false},
 		"lost":              {[]step{hello, whole[1], {data + "QUIT\r\n", ""}}, cli.TempFail, true},
+		"no SMTP":           {[]step{hello, whole[1], {data + "QUIT\r\n", "what?\r\n"}}, cli.TempFail, true},
+		"no verdict":        {[]step{hello, whole[1], {data + "QUIT\r\n", "354 go on\r\n"}}, cli.TempFail, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewSession([]*Target{serveDialogues(t, tc.steps), untouched(t)}, client).SendLast(t.Context(), message())

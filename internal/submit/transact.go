@@ -300,7 +300,7 @@ func (s *session) content(m *Mail, last bool) (Reply, error) {
 // or over LMTP one for each recipient from there on (RFC 2033 section 4.2).
 func (s *session) verdict(m *Mail, replies int) (Reply, error) {
 	for ; replies > 1; replies-- {
-		r, err := s.read()
+		r, err := s.judgement()
 		if err == nil && !r.positive() { // there is nothing to learn from the rest
 			s.dead = true
 			err = refused(stageData, "the message", r)
@@ -312,9 +312,19 @@ func (s *session) verdict(m *Mail, replies int) (Reply, error) {
 	if s.target.LMTP {
 		return s.verdicts(m)
 	}
-	r, err := s.read()
+	r, err := s.judgement()
 	if err == nil && !r.positive() {
 		err = refused(stageData, "the message", r)
+	}
+	return r, err
+}
+
+// judgement reads a reply to a text. One that is neither yes nor no leaves the message
+// in doubt.
+func (s *session) judgement() (Reply, error) {
+	r, err := s.read()
+	if err == nil && r.Code/100 == 3 {
+		err = protocolError("the server's reply to the message makes no sense: " + r.String())
 	}
 	return r, err
 }
