@@ -17,7 +17,14 @@ func Header(r io.Reader, names ...string) (map[string][]string, error) {
 		found[strings.ToLower(name)] = nil
 	}
 	lines := bufio.NewReader(io.LimitReader(r, maxHeader))
-	current := "" // the field that goes on, if it is one of them
+	current := ""    // the field that goes on, if it is one of them
+	var value []byte // what it has so far
+	end := func() {
+		if current != "" {
+			found[current] = append(found[current], string(value))
+		}
+	}
+	defer end()
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -28,17 +35,13 @@ func Header(r io.Reader, names ...string) (map[string][]string, error) {
 			return found, nil
 		}
 		if line[0] == ' ' || line[0] == '\t' {
-			if current != "" {
-				list := found[current]
-				list[len(list)-1] += line
-			}
+			value = append(value, line...)
 		} else {
-			name, value, ok := strings.Cut(line, ":")
-			current = strings.ToLower(strings.TrimRight(name, " \t"))
+			end()
+			name, rest, ok := strings.Cut(line, ":")
+			current, value = strings.ToLower(strings.TrimRight(name, " \t")), append(value[:0], strings.TrimSpace(rest)...)
 			if _, wanted := found[current]; !ok || !wanted {
 				current = ""
-			} else {
-				found[current] = append(found[current], strings.TrimSpace(value))
 			}
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package hops
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // What fields of known programs, and odd ones, say.
@@ -114,4 +115,14 @@ func FuzzReadField(f *testing.F) {
 			t.Errorf("%q: %s", value, h.Evidence)
 		}
 	})
+}
+
+// A field in as many lines as there can be takes no longer than another.
+func TestHeaderOfManyLines(t *testing.T) {
+	text := "Received: x\n" + strings.Repeat(" y\n", maxHeader/3)
+	start := time.Now()
+	found, err := Header(strings.NewReader(text), "Received")
+	if took := time.Since(start); err != nil || len(found["received"]) != 1 || len(found["received"][0]) < maxHeader/3 || took > 5*time.Second {
+		t.Errorf("%v, %v", err, took)
+	}
 }

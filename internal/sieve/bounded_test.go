@@ -1,6 +1,7 @@
 package sieve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -67,3 +68,21 @@ func TestParseEnds(t *testing.T) {
 		t.Logf("%.20s: %v", script, time.Since(start))
 	}
 }
+
+// Looking for a mailbox takes a disk, which no script can keep busy for long.
+func TestMailboxExistsIsBounded(t *testing.T) {
+	script := `require "mailbox"; if anyof (` + strings.TrimSuffix(strings.Repeat(`not mailboxexists "a", `, 20_000), ", ") + `) { discard; }`
+	s, err := Parse(strings.NewReader(script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	boxes := &countedMailboxes{}
+	_, err = s.Run(t.Context(), Env{Mailboxes: boxes}, Message{Content: strings.NewReader("a: b\n\n"), Size: 6})
+	if _, ok := errors.AsType[*Error](err); !ok || boxes.n == 0 || boxes.n > 1000 {
+		t.Errorf("%v, %d look-ups", err, boxes.n)
+	}
+}
+
+type countedMailboxes struct{ n int }
+
+func (c *countedMailboxes) Exists(context.Context, string) (bool, error) { c.n++; return true, nil }

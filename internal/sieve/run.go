@@ -217,6 +217,10 @@ func (r *run) mailboxExists(name string) (bool, error) {
 	if r.env.Mailboxes == nil || checkMailbox(name) != "" {
 		return false, nil
 	}
+	const perLookUp = 1 << 20 // a disk may have to be asked
+	if !r.work.spend(perLookUp) {
+		return false, nil // the run is over
+	}
 	there, err := r.env.Mailboxes.Exists(r.ctx, name)
 	if err != nil {
 		return false, fmt.Errorf("look for mailbox: %w", err)
