@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"slices"
 
 	"rtls/internal/sieve"
 )
@@ -19,10 +19,7 @@ import (
 //
 // What is lost of it costs an answer too many.
 
-const (
-	mostAnswers  = 4096                // files
-	answerForget = 31 * 24 * time.Hour // no script can ask for a longer period
-)
+const mostAnswers = 4096 // files
 
 // answerDue says whether an answer is to be sent, and notes that it is.
 func (a *Agent) answerDue(u User, v *sieve.Vacation) (bool, error) {
@@ -41,7 +38,7 @@ func (a *Agent) answerDue(u User, v *sieve.Vacation) (bool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return false, err
 	}
-	a.forgetAnswers(dir, now)
+	forgetAnswers(dir)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return false, err
@@ -52,16 +49,20 @@ func (a *Agent) answerDue(u User, v *sieve.Vacation) (bool, error) {
 	return true, os.Chtimes(path, now, now)
 }
 
-// forgetAnswers keeps the directory small.
-func (a *Agent) forgetAnswers(dir string, now time.Time) {
+// forgetAnswers keeps the directory small: of too many files the later half stays.
+func forgetAnswers(dir string) {
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) < mostAnswers/2 {
+	if err != nil || len(entries) < mostAnswers {
 		return
 	}
+	var all []fs.FileInfo
 	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && (now.Sub(info.ModTime()) > answerForget || len(entries) >= mostAnswers) {
-			os.Remove(filepath.Join(dir, e.Name())) // what cannot be removed stays
+		if info, err := e.Info(); err == nil {
+			all = append(all, info)
 		}
+	}
+	slices.SortFunc(all, func(x, y fs.FileInfo) int { return y.ModTime().Compare(x.ModTime()) })
+	for _, info := range all[min(len(all), mostAnswers/2):] {
+		_ = os.Remove(filepath.Join(dir, info.Name())) // what cannot be removed stays
 	}
 }
