@@ -152,6 +152,9 @@ func (tb *thunderbird) start() {
 	tb.until("its window", func() bool { return ask[bool](tb, "ready") })
 }
 
+// tbSaid is a command for the selected inbox in the log, and its tag.
+var tbSaid = regexp.MustCompile(`S-INBOX:SendData: (?:\d+ )?.*`)
+
 // tbRefused is an answer in the log.
 var tbRefused = regexp.MustCompile(`CreateNewLineFromSocket: \d+ (?:NO|BAD) .*`)
 
@@ -312,9 +315,14 @@ func (tb *thunderbird) folder(name string) bool {
 	return ok
 }
 
-// press selects messages and does what a menu does with them.
+// press selects messages and does what a menu does with them, once Thunderbird has
+// nothing else to do and idles: as it is quicker than a person, it would forget things.
 func (tb *thunderbird) press(mailbox string, uids []int, command string, args ...any) {
 	tb.t.Helper()
+	tb.until("time", func() bool {
+		said := tbSaid.FindAllString(tb.dialogue(), -1)
+		return strings.HasSuffix(strings.TrimSpace(said[len(said)-1]), "IDLE")
+	})
 	tb.call("select", mailbox, uids)
 	tb.call("press", append([]any{command}, args...)...)
 }

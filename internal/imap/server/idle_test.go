@@ -31,6 +31,23 @@ func TestIdle(t *testing.T) {
 	`)
 }
 
+// What there is to tell when IDLE begins comes with "+ idling", in one TLS record:
+// Thunderbird misses what comes right after it.
+func TestIdleBeginsWithNews(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(2)
+	c, other := s.login("INBOX"), s.login("INBOX")
+	other.do(`STORE 1 +FLAGS.SILENT (\Flagged)`)
+	s.deliver("INBOX", message(3), deliverMeta)
+	c.send("a IDLE\r\n")
+	record := make([]byte, 1<<14)
+	n, err := c.conn.Read(record) // of one record
+	if want := "+ idling\r\n* 3 EXISTS\r\n* 3 RECENT\r\n* 1 FETCH (FLAGS (\\Flagged \\Recent))\r\n"; err != nil || string(record[:n]) != want {
+		t.Errorf("%q, %v, want %q", record[:n], err, want)
+	}
+	c.script("C: DONE\nS: a OK IDLE completed")
+}
+
 // Defect 17: DONE in any case, something else is BAD, and the session goes on.
 func TestDefect17IdleEnds(t *testing.T) {
 	s := newSite(t)

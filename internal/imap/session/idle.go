@@ -15,10 +15,7 @@ import (
 // idle is IDLE (RFC 2177). This goroutine waits for the client's DONE; the other
 // one, until then, has the writer and the view.
 func (s *Session) idle(ctx context.Context) error {
-	s.w.Line("+ idling")
-	if err := s.w.Flush(); err != nil {
-		return fatal{err}
-	}
+	s.w.Line("+ idling") // push sends it, with what there is to tell already
 	var line string
 	err, pushErr := s.attend(ctx, true, func() (err error) {
 		line, err = s.lex.Line()
@@ -105,8 +102,10 @@ func (sel *selected) stopWatching() {
 }
 
 // push tells news as they come, until ctx ends: under IDLE, or else what the client has
-// asked for with NOTIFY. With fresh there may be some already. When it fails, it makes
-// the other goroutine stop waiting, too.
+// asked for with NOTIFY. With fresh there may be some already: they go out together with
+// what is waiting to be sent, as Thunderbird does not notice what comes within the
+// millisecond after "+ idling". When it fails, it makes the other goroutine stop
+// waiting, too.
 func (s *Session) push(ctx context.Context, idle, fresh bool) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -127,17 +126,14 @@ func (s *Session) push(ctx context.Context, idle, fresh bool) (err error) {
 			if err := s.pushNews(ctx, idle); err != nil {
 				return err
 			}
-			if err := s.w.Flush(); err != nil {
-				return err
-			}
 		}
 	}
 	if s.enabled.metadata || s.notify != nil && s.notify.wants(command.MailboxMetadataChange|command.ServerMetadataChange) {
 		annotations = s.account.WatchMetadata(ctx)
 		s.tellMetadata() // as above
-		if err := s.w.Flush(); err != nil {
-			return err
-		}
+	}
+	if err := s.w.Flush(); err != nil {
+		return err
 	}
 	if s.notify != nil && s.notify.following != nil {
 		followed = s.notify.following.C
