@@ -46,7 +46,8 @@ vet:
 # installed; elsewhere install them by hand and the same tests run.
 PEERS = ca-certificates curl libpam0g-dev isync neomutt tmux postfix strace openssl \
 	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve procmail maildrop \
-	libsasl2-modules microsocks git git-email libmailtools-perl s-nail bsd-mailx php-cli systemd zsh fish apparmor \
+	libsasl2-modules libsecret-tools gnome-keyring dbus microsocks git git-email \
+	libmailtools-perl s-nail bsd-mailx php-cli systemd zsh fish apparmor \
 	offlineimap3 aerc imapfilter testssl.sh mandoc
 
 # These conflict with Postfix, or would change the machine; they are unpacked below

@@ -255,6 +255,11 @@ func (s *settings) describe() string {
 	}
 	fmt.Fprintf(&b, "from        %s\n", orNone(s.account.From))
 	fmt.Fprintf(&b, "requiretls  %s\n", s.wish)
+	for _, t := range s.servers {
+		if t.TLS == "none" && s.wish == requiretls.Yes {
+			fmt.Fprintf(&b, "note        without TLS nothing goes to %s that requires it\n", t.Host)
+		}
+	}
 	return b.String()
 }
 

@@ -178,17 +178,11 @@ systemd-creds decrypt --name=rtls-send.password $HOME/.config/rtls/password.cred
 		}
 	}
 
-	// A keyring that is a file, in place of a desktop.
+	// The keyring of a desktop, without the desktop.
 	f = (&fakesub{auth: passwordIs("sender@example.org", "canary-right")}).start(t, p)
-	said, _ = configureOnMachine(t, p, f, `mkdir home
-cat >secret-tool <<'END'
-#!/bin/sh
-case $1 in
-store) [ "$2" = "--label=sender@example.org at localhost" ] && shift 2 && cat >"$HOME/$(echo "$*" | tr ' ' -)" ;;
-lookup) shift && cat "$HOME/$(echo "$*" | tr ' ' -)" ;;
-esac
-END
-chmod +x secret-tool`, "--password-in=keyring", answer)
+	said, _ = configureOnMachine(t, p, f, `mkdir -m 700 home home/run && export XDG_RUNTIME_DIR=$HOME/run
+export DBUS_SESSION_BUS_ADDRESS=$(dbus-daemon --session --fork --print-address)
+printf pass | gnome-keyring-daemon --unlock --components=secrets >/dev/null`, "--password-in=keyring", answer)
 	for _, want := range []string{`password_command = ["secret-tool", "lookup", "application", "rtls-send", "user", "sender@example.org", "host", "localhost"]`, "logged in with PLAIN\n"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in\n%s", want, said)
