@@ -214,7 +214,12 @@ func TestSendToLDA(t *testing.T) {
 			t.Errorf("%s: %s\n%s", user, m.tag, m.raw)
 		}
 	}
-	r := sends(t, config, "", "--check")
+	// The text as a chunk, with a reply for each recipient behind the last.
+	r := sends(t, config+"bdat = true\n", canary, "-v", "alice@mx.example.org", "bob@mx.example.org")
+	if r.code != 0 || !strings.Contains(r.stderr, "> BDAT ") || h.delivered("alice") != 2 || h.delivered("bob") != 1 {
+		t.Errorf("%+v", r)
+	}
+	r = sends(t, config, "", "--check")
 	if r.code != 0 || !strings.Contains(r.stdout, "unix:"+h.socket) || !strings.Contains(r.stdout, "requiretls  yes") {
 		t.Errorf("%+v", r)
 	}
