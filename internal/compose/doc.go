@@ -26,6 +26,7 @@
 //   - blanks before the colon of a field are removed (RFC 5322 section 4.5);
 //   - Bcc and Resent-Bcc are removed, always;
 //   - an address in From without a domain is replaced by the account's;
+//   - To and Cc name who is behind aliases, or nobody, if that is asked for;
 //   - Date, Message-ID and From are added where they are missing, and
 //     TLS-Required: No (RFC 8689 section 3) if that is the wish; Resent-Date and
 //     Resent-Message-ID where there are other Resent- fields.
@@ -35,6 +36,6 @@
 // NUL octets anywhere (RFC 2045 sections 2.7 and 2.8), a carriage return within a
 // header line (what follows it would be a field to some readers and not to
 // others), more than one TLS-Required field or one with another value than No,
-// a header of more than 1 MiB, addresses that SMTP cannot carry, and long lines in
-// a signed part.
+// a header of more than 1 MiB, more than 100 Received fields, addresses that SMTP
+// cannot carry, and long lines in a signed part.
 package compose

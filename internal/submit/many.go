@@ -29,7 +29,7 @@ func NewSession(targets []*Target, o Options) *Session {
 	return &Session{targets: targets, o: o, open: make(map[*Target]*session)}
 }
 
-// Send hands over m, to all recipients or to none. The next target is tried if one
+// Send hands over m, to all recipients or to none; but see Outcome. The next target is tried if one
 // cannot be reached, cannot be verified, lacks what the message needs or refuses to
 // serve us; what it says about the message itself, or a recipient, is final. So is a
 // connection that is lost when the message may have been taken.

@@ -1,5 +1,6 @@
 // Package submit hands a message to a submission server: over TLS with a verified
-// certificate, with REQUIRETLS where that is wished, or not at all.
+// certificate, with REQUIRETLS where that is wished, or not at all. Only what does not
+// wish for it may go without TLS, over a Unix socket, where a target says so.
 //
 // The loop is our own, not a library's, because three things have to be true of it.
 // Nothing but EHLO, STARTTLS and QUIT leaves before the guard has passed, which
@@ -192,7 +193,7 @@ func (e *Error) Unwrap() error { return e.err }
 // Temporary says whether a later attempt at the same target makes sense.
 func (e *Error) Temporary() bool { return e.err.Code == cli.TempFail }
 
-// Send hands m to t, to all recipients or to none. Its errors are of type *Error.
+// Send hands m to t, to all recipients or to none; but see Outcome. Its errors are of type *Error.
 // When it returns without one, the server has taken responsibility; whatever
 // happens to the connection after that changes nothing.
 //
