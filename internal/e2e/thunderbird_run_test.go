@@ -315,14 +315,20 @@ func (tb *thunderbird) folder(name string) bool {
 	return ok
 }
 
-// press selects messages and does what a menu does with them, once Thunderbird has
-// nothing else to do and idles: as it is quicker than a person, it would forget things.
-func (tb *thunderbird) press(mailbox string, uids []int, command string, args ...any) {
+// idles waits until Thunderbird has nothing to do, and IDLE tells it what others do.
+func (tb *thunderbird) idles() {
 	tb.t.Helper()
 	tb.until("time", func() bool {
 		said := tbSaid.FindAllString(tb.dialogue(), -1)
-		return strings.HasSuffix(strings.TrimSpace(said[len(said)-1]), "IDLE")
+		return len(said) > 0 && strings.HasSuffix(strings.TrimSpace(said[len(said)-1]), "IDLE")
 	})
+}
+
+// press selects messages and does what a menu does with them. Quicker than any person,
+// it waits for its turn: Thunderbird forgets a deletion amid a copy.
+func (tb *thunderbird) press(mailbox string, uids []int, command string, args ...any) {
+	tb.t.Helper()
+	tb.idles()
 	tb.call("select", mailbox, uids)
 	tb.call("press", append([]any{command}, args...)...)
 }

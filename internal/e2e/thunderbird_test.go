@@ -196,6 +196,7 @@ func (tb *thunderbird) sorts(d *imapd, p *pki, corpus []testmail.Message) {
 func (tb *thunderbird) hears(d *imapd, p *pki) {
 	tb.t.Helper()
 	before := len(tb.messages("INBOX"))
+	tb.idles()
 	r := run(tb.t, strings.NewReader("From: bob@example.org\nSubject: delivered meanwhile\n\nhello\n"), "rtls-lda", "--config", d.path("rtls.toml"), "-d", imapUser)
 	did(tb.t, r, "rtls-lda")
 	tb.until("what was delivered", func() bool { return len(tb.messages("INBOX")) == before+1 })
@@ -205,10 +206,13 @@ func (tb *thunderbird) hears(d *imapd, p *pki) {
 		tb.t.Errorf("UID %d is %+v", last, got)
 	}
 	c := d.login(tb.t, p, "INBOX")
+	tb.idles()
 	c.ok(`UID STORE %d +FLAGS (\Flagged \Seen)`, last)
 	tb.until("others' flags", func() bool { m := tb.messages("INBOX")[last]; return m.Starred && m.Read })
+	tb.idles()
 	c.ok(`UID STORE %d -FLAGS (\Flagged)`, last)
 	tb.until("others' flags taken away", func() bool { return !tb.messages("INBOX")[last].Starred })
+	tb.idles()
 	c.ok(`UID STORE %d +FLAGS (\Deleted)`, last)
 	c.ok(`UID EXPUNGE %d`, last)
 	tb.until("what others expunged gone", func() bool { return len(tb.messages("INBOX")) == before })
