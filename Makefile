@@ -48,7 +48,7 @@ PEERS = ca-certificates curl libpam0g-dev isync neomutt tmux postfix strace open
 	getmail6 fetchmail dovecot-core dovecot-imapd dovecot-lmtpd dovecot-sieve procmail maildrop \
 	libsasl2-modules libsecret-tools gnome-keyring dbus microsocks git git-email \
 	libmailtools-perl s-nail bsd-mailx php-cli systemd zsh fish apparmor \
-	offlineimap3 aerc imapfilter testssl.sh mandoc
+	offlineimap3 aerc imapfilter testssl.sh mandoc gsasl
 
 # These conflict with Postfix, or would change the machine; they are unpacked below
 # .peers and run from there.

@@ -435,8 +435,15 @@ from = Alice <alice@example.org>
 cache-headers = false
 check-mail = 1s
 `))
+	putFile(t, dir, "save", "#!/bin/sh\ncd "+dir+" && cat >piped.new && mv piped.new piped\n")
+	if err := os.Chmod(filepath.Join(dir, "save"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	putFile(t, dir, ".config/aerc/binds.conf", `[messages]
 <Enter> = :view<Enter>
+F = :flag<Enter>
+U = :unflag<Enter>
+P = :pipe -b -m `+dir+`/save<Enter>
 M = :mv moved<Enter>
 D = :delete<Enter>
 Q = :quit -f<Enter>
@@ -445,7 +452,7 @@ q = :close<Enter>
 `)
 	term := startTerminal(t, dir, "SSL_CERT_FILE="+p.caFile+" aerc")
 	term.wait(`Keys to the boat house`)
-	// The last message is on top. One is read and moved, one deleted.
+	// The last message is on top. One is read, flagged, piped and moved, one deleted.
 	// Aerc passes over keys while it is still busy with the list.
 	pressed := time.Time{}
 	term.until(func() bool {
@@ -457,6 +464,15 @@ q = :close<Enter>
 	})
 	term.keys("q")
 	term.wait(`Keys to the boat house`)
+	term.keys("F")
+	term.until(func() bool { return d.stored(t, "INBOX")[19].Flags == store.Seen|store.Flagged })
+	term.keys("P")
+	term.until(func() bool {
+		piped, err := os.ReadFile(filepath.Join(dir, "piped"))
+		return err == nil && string(piped) == string(imapWire(corpus[19].Raw))
+	})
+	term.keys("U")
+	term.until(func() bool { return d.stored(t, "INBOX")[19].Flags == store.Seen })
 	term.keys("M")
 	term.until(func() bool { return len(d.stored(t, "INBOX")) == len(corpus)-1 })
 	term.keys("D")

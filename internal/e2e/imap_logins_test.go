@@ -14,10 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 
 	"rtls/internal/testpki"
 )
@@ -164,16 +162,8 @@ func TestIMAPDTakesTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := startIMAPDWith(t, p, localhost, "[imapd.oauth]", `issuer = "https://sso.example.org"`, `audience = "imap"`, `keys = "`+site.URL+`"`, `ca = "`+ca+`"`)
-	token := func(key any, audience string) string {
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithHeader("kid", "k"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := jwt.Signed(signer).Claims(map[string]any{"iss": "https://sso.example.org", "aud": audience, "email": imapUser, "exp": time.Now().Add(time.Hour).Unix()}).Serialize()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return base64.StdEncoding.EncodeToString([]byte("n,a=" + imapUser + ",\x01auth=Bearer " + text + "\x01\x01"))
+	token := func(key *ecdsa.PrivateKey, audience string) string {
+		return base64.StdEncoding.EncodeToString([]byte("n,a=" + imapUser + ",\x01auth=Bearer " + signToken(t, key, audience) + "\x01\x01"))
 	}
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
