@@ -169,6 +169,15 @@ func TestImportMsmtprc(t *testing.T) {
 			t.Errorf("%s lacks %s", got, want)
 		}
 	}
+	if strings.Contains(got, "send.rule") {
+		t.Errorf("an account of two with one address: %s", got)
+	}
+	got = importText(t, "account one\nhost h\nfrom a@example.org\naccount two\nhost i\nfrom *@example.net\naccount three\nhost j\n")
+	for _, want := range []string{"[[send.rule]]\nsender = \"a@example.org\"\naccount = \"one\"\n", "[[send.rule]]\nsender = \"*@example.net\"\naccount = \"two\"\n"} {
+		if !strings.Contains(got, want) || strings.Count(got, "send.rule") != 2 {
+			t.Errorf("%s lacks %s", got, want)
+		}
+	}
 	if got := importText(t, "account default\nhost h\naccount b\nhost i\n"); !strings.Contains(got, "default = \"default\"\n") {
 		t.Error(got)
 	}

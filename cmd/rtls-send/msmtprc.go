@@ -134,7 +134,24 @@ func (rc *msmtprc) toml() string {
 	for _, a := range rc.accounts {
 		b.WriteString("\n" + a.toml())
 	}
+	for _, a := range rc.accounts {
+		if from := a.values["from"]; rc.onlyOf(from) {
+			fmt.Fprintf(&b, "\n[[send.rule]]\nsender = %s\naccount = %s\n", config.Quote(from), config.Quote(a.name))
+		}
+	}
 	return b.String()
+}
+
+// onlyOf says whether an address, or a pattern of some, chooses one account among
+// several, as msmtp has it.
+func (rc *msmtprc) onlyOf(from string) bool {
+	n := 0
+	for _, a := range rc.accounts {
+		if strings.EqualFold(a.values["from"], from) {
+			n++
+		}
+	}
+	return n == 1 && len(rc.accounts) > 1 && strings.Contains(from, "@") && !strings.Contains(from, "%")
 }
 
 // set says whether a switch of msmtp is on.
