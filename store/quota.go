@@ -32,7 +32,9 @@ func (a *Account) Quota() Quota { return *a.quota.Load() }
 // Usage returns the octets on the wire and the number of messages that the account
 // holds, from the index's counters and the names in new/. What other programs have
 // put into cur/, or taken away, counts from the next Sync of the mailbox; so does a
-// message that was committed with flags while there was no quota.
+// message that was committed with flags while there was no quota. What they have put
+// into new/ counts with the octets of its file until then: to count its lines, too, each
+// delivery under a quota would have to read all of it.
 func (a *Account) Usage(ctx context.Context) (bytes, messages int64, err error) {
 	var u Quota
 	if err := a.counted(ctx); err != nil {

@@ -53,15 +53,17 @@ func TestUsage(t *testing.T) {
 	wantUsage(t, a, Quota{12, 2}) // one is in cur/ now
 
 	foreign := filepath.Join(a.maildir(), "new", "1.foreign.example")
-	must(t, os.WriteFile(foreign, []byte("12345"), 0o600))
-	wantUsage(t, a, Quota{17, 3})
+	must(t, os.WriteFile(foreign, []byte("1\n345"), 0o600))
+	wantUsage(t, a, Quota{17, 3}) // its octets
+	see(t, m)
+	wantUsage(t, a, Quota{18, 3}) // and on the wire
 	_, _, err := m.Copy(t.Context(), []uint32{1}, "Other")
 	must(t, err)
-	wantUsage(t, a, Quota{23, 4})
+	wantUsage(t, a, Quota{24, 4})
 	must(t, m.Expunge(t.Context(), []uint32{1}))
-	wantUsage(t, a, Quota{17, 3})
+	wantUsage(t, a, Quota{18, 3})
 	must(t, a.DeleteMailbox(t.Context(), "Other"))
-	wantUsage(t, a, Quota{5, 1})
+	wantUsage(t, a, Quota{6, 1})
 }
 
 // TestUsageWithoutIndex: a lost index is no reason to let everything in.
