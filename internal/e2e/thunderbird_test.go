@@ -37,6 +37,7 @@ func TestThunderbird(t *testing.T) {
 	tb.sorts(d, p, corpus)
 	tb.hears(d, p)
 	tb.writes(d, p)
+	tb.throwsAway(d)
 	tb.quit()
 	tb.comesBack(d, p, 10)
 	tb.quit()
@@ -141,9 +142,11 @@ func (tb *thunderbird) marks(d *imapd) {
 	tb.press("INBOX", []int{3}, "cmd_markAsRead")
 	tb.press("INBOX", []int{2}, "cmd_tag1")
 	tb.press("INBOX", []int{9}, "cmd_markAsJunk")
+	tb.idles()
+	tb.call("answer", "INBOX", 50)
 	tb.until("flags on the server", func() bool {
 		all := d.stored(tb.t, "INBOX")
-		return all[0].Flags == 0 && all[1].Flags == store.Flagged && all[2].Flags == store.Seen && all[29].Flags == store.Flagged &&
+		return all[49].Flags == store.Answered|store.Passed && all[0].Flags == 0 && all[1].Flags == store.Flagged && all[2].Flags == store.Seen && all[29].Flags == store.Flagged &&
 			all[39].Flags == store.Flagged && slices.Equal(all[1].Keywords, []string{"$label1"}) && slices.Contains(all[8].Keywords, "Junk")
 	})
 	tb.press("INBOX", []int{30, 40}, "cmd_markAsFlagged")
@@ -242,6 +245,20 @@ func (tb *thunderbird) writes(d *imapd, p *pki) {
 	if got := ask[[]int](tb, "search", "INBOX", "the spare keys"); !slices.Equal(got, []int{1}) {
 		tb.t.Errorf("the server finds %v", got)
 	}
+}
+
+// throwsAway: for good, once without the trash and once from it.
+func (tb *thunderbird) throwsAway(d *imapd) {
+	tb.t.Helper()
+	before := len(d.stored(tb.t, "INBOX"))
+	tb.press("INBOX", []int{13}, "cmd_shiftDeleteMessage")
+	tb.until("one message less", func() bool { return len(tb.messages("INBOX")) == before-1 })
+	tb.idles()
+	tb.call("compact", "INBOX")
+	tb.until("an inbox without it", func() bool { return len(d.stored(tb.t, "INBOX")) == before-1 })
+	tb.idles()
+	tb.call("emptyTrash", "Papierkorb")
+	tb.until("an empty trash", func() bool { return len(d.stored(tb.t, "Papierkorb")) == 0 && !d.has(tb.t, "Papierkorb/Хата") })
 }
 
 // comesBack: after a start anew it finds what has changed in the meantime.

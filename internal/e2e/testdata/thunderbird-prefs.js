@@ -24,6 +24,7 @@ user_pref("mail.server.server1.spamLevel", 0); // it marks nothing by its own ju
 user_pref("mail.rights.version", 1);
 user_pref("mail.shell.checkDefaultClient", false);
 user_pref("mailnews.confirm.moveFoldersToTrash", false);
+user_pref("mail.warn_on_shift_delete", false);
 user_pref("mailnews.start_page.enabled", false);
 user_pref("mail.inappnotifications.enabled", false);
 

@@ -87,6 +87,22 @@ function press(command, path) {
   pane().commandController.doCommand(command, path && folder(path));
 }
 
+// answer marks a message as answered and forwarded, as sending does.
+function answer(path, uid) {
+  const m = message(path, uid);
+  m.folder.addMessageDispositionState(m, Ci.nsIMsgFolder.nsMsgDispositionState_Replied);
+  m.folder.addMessageDispositionState(m, Ci.nsIMsgFolder.nsMsgDispositionState_Forwarded);
+}
+
+// compact removes for good what is deleted.
+function compact(path) {
+  folder(path).compact(null, window.msgWindow);
+}
+
+function emptyTrash(path) {
+  folder(path).emptyTrash(null);
+}
+
 // source is a message as it is, in base 64.
 async function source(path, uid) {
   const m = message(path, uid);
