@@ -197,7 +197,8 @@ func (t *transport) by(r spool.Route) *line {
 
 // report tells the sender that a message is given up or late, by the way that the
 // message was to take. A server that will not have the report ends it: the log and the queue
-// have it, and a second one would be refused as well.
+// have it, and a second one would be refused as well. What is wrong with the login or the
+// configuration is tried again.
 func (t *transport) report(ctx context.Context, f spool.Failed) error {
 	l := t.by(f.Route)
 	if l.err != nil {
@@ -223,7 +224,8 @@ func (t *transport) report(ctx context.Context, f spool.Failed) error {
 		_, err := l.session.Send(ctx, mailOf(r))
 		return err
 	})
-	if err != nil && cli.ExitCode(err) != cli.TempFail {
+	switch cli.ExitCode(err) {
+	case cli.DataErr, cli.NoUser, cli.Unavailable: // as for a message, all else may heal
 		what := "given up"
 		if !f.Until.IsZero() {
 			what = "late"

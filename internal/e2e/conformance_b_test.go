@@ -184,6 +184,34 @@ func b07(t *testing.T, p *pki) {
 	}
 }
 
+// A login that fails may not tomorrow: the report waits, and is not taken for one that
+// cannot go.
+func TestReportWaitsForLogin(t *testing.T) {
+	p := newPKI(t)
+	var refused atomic.Bool
+	f := &fakesub{script: func(line string, _ bool) string {
+		switch {
+		case strings.HasPrefix(line, "RCPT"):
+			refused.Store(true)
+			return "550 5.1.1 no such user"
+		case line == "RSET": // what follows needs another connection, and login
+			return hangUp
+		case strings.HasPrefix(line, "AUTH") && refused.Load():
+			return "535 5.7.8 the password is too old"
+		}
+		return ""
+	}}
+	f.start(t, p)
+	config := f.account(t, p, "[send]", fmt.Sprintf("spool = %q", filepath.Join(t.TempDir(), "spool")))
+	if r := runEnv(t, quickExit, strings.NewReader(tagged), "rtls-send", "-C", config, "-odq", yes, "b@example.net"); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	r := runEnv(t, quickExit, nil, "rtls-send", "-C", config, "-q")
+	if r.code != 0 || !strings.Contains(r.stderr, "not reported") || strings.Contains(r.stderr, "cannot be told") || strings.Contains(r.stderr, "given up") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func b08(t *testing.T, p *pki) {
 	for _, args := range [][]string{{"-f", "<>"}, {"-N", "never"}, {"-N", "success"}} {
 		f := refusing("RCPT", "550 5.1.1 no", false).start(t, p)
