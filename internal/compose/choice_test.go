@@ -191,3 +191,14 @@ func TestAliases(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// A wish behind a plus counts in what an alias leads to as well.
+func TestPlusWishOfAlias(t *testing.T) {
+	o := options("team@localhost")
+	o.PlusWish = true
+	o.Aliases = &Aliases{entries: map[string]alias{"team": {1, "ann@example.org, b+requiretls@example.net"}}}
+	m := mustRead(t, complete+"\nx\n", o)
+	if strings.Join(m.To, " ") != "ann@example.org b@example.net" || m.Wish != requiretls.Yes {
+		t.Errorf("%q, %s", m.To, m.Wish)
+	}
+}

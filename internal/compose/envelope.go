@@ -49,6 +49,11 @@ func (m *Message) add(found []string, o Options) error {
 		if len(more) == 0 {
 			more = []string{addr}
 		}
+		for i := range more {
+			if o.PlusWish {
+				more[i] = m.cutPlus(more[i])
+			}
+		}
 		if err := m.addAddresses(more); err != nil {
 			return err
 		}
