@@ -51,8 +51,9 @@ func Read(received []string, ours bool, delivery string) []Hop {
 func (h *Hop) prove(delivery string) {
 	noted := make(map[string]string)
 	for _, part := range strings.Split(delivery, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		if _, twice := noted[name]; !twice {
+		// A semicolon can be the sender's, in ENVID and ORCPT; an equals sign cannot.
+		name, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if _, twice := noted[name]; ok && !twice {
 			noted[name] = value
 		}
 	}

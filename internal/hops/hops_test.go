@@ -68,6 +68,7 @@ func TestRead(t *testing.T) {
 		{true, "tag=none; origin=local; tls=none; peer=unix; time=x", Proven},
 		{true, "tag=none; origin=mda; tls=none; peer=192.0.2.1; time=x", Clear},
 		{true, "tag=none; tls=none; peer=192.0.2.1; tls=TLSv1.3; peer=pipe", Clear},
+		{true, "tag=none; origin=esmtp; envid=x;tls;peer;\torcpt=rfc822;peer;tls;\ttls=TLSv1.3; cipher=TLS_AES_128_GCM_SHA256; peer=unix", Proven}, // ENVID is the sender's
 		{true, "", Unknown},
 		{false, "tag=require; origin=esmtp; tls=TLSv1.3; peer=192.0.2.1", Claimed},
 	} {
