@@ -5,7 +5,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"regexp"
 	"strings"
@@ -52,19 +51,6 @@ func Load(path string) (*File, error) {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	return parse(path, string(raw))
-}
-
-// LoadFirst reads the first file of paths that exists. Without one it returns an
-// empty configuration.
-func LoadFirst(paths ...string) (*File, error) {
-	for _, path := range paths {
-		f, err := Load(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		return f, err
-	}
-	return &File{}, nil
 }
 
 // typeError takes a decoder's complaint about a value's type apart; it has no

@@ -43,16 +43,6 @@ const (
 // strength is all mechanisms, the strongest first.
 var strength = []string{scramPlus, scram256, oauthBearer, xoauth2, mechExternal, mechPlain, mechLogin}
 
-// ValidMechanism says whether a login can be told to use a mechanism with a kind of
-// secret: a password, a token or none.
-func ValidMechanism(name string, password, token bool) bool {
-	l := &Login{Token: token}
-	if password || token {
-		l.Secret = func(context.Context) (string, error) { return "", nil }
-	}
-	return slices.Contains(strength, name) && l.suits(name)
-}
-
 // suits says whether a mechanism has a use for what we have.
 func (l *Login) suits(mechanism string) bool {
 	switch mechanism {
