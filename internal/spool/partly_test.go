@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rtls/internal/faultdisk"
 )
 
 // partly is a letter for three, and a server that treats them differently. It returns
@@ -150,7 +152,7 @@ func (c *choosy) Send(_ context.Context, m *Message) error {
 // Wherever the disk or the machine fails, who was to get the message gets it, once unless
 // it was in doubt, and who never will is reported and kept.
 func TestSomeRecipientsWalk(t *testing.T) {
-	for i, fault := range []error{syscall.EIO, errCrash, errCrash, errCrash} {
+	for i, fault := range []error{syscall.EIO, faultdisk.ErrCrash, faultdisk.ErrCrash, faultdisk.ErrCrash} {
 		t.Run(fmt.Sprintf("%v/%d", fault, i), func(t *testing.T) {
 			n := 1
 			for ; !t.Failed(); n++ {
@@ -172,15 +174,15 @@ func TestSomeRecipientsWalk(t *testing.T) {
 					r, err := f.Flush(context.Background())
 					return errors.Join(err, r.Err)
 				}
-				broken := &faultFS{under: OS{}, grave: w.grave, broken: n, err: fault}
+				broken := &faultFS{faultdisk.New(w.grave, n, fault), OS{}}
 				if s, err = w.open(broken); err == nil {
 					_ = flush(s)
 				}
-				if broken.hit == "" {
+				if broken.Hit() == "" {
 					break
 				}
-				if broken.dead {
-					must(t, broken.lose())
+				if errors.Is(fault, faultdisk.ErrCrash) {
+					must(t, broken.Lose(some))
 				}
 				doubt := 0
 				for range 5 {
@@ -196,14 +198,14 @@ func TestSomeRecipientsWalk(t *testing.T) {
 				}
 				for _, to := range []string{"bob@example.net", "carol@example.com"} {
 					if got := server.got[to]; got < 1 || got > 1+doubt {
-						t.Errorf("%s: %s got it %d times, in doubt: %d", broken.hit, to, got, doubt)
+						t.Errorf("%s: %s got it %d times, in doubt: %d", broken.Hit(), to, got, doubt)
 					}
 				}
 				if len(told) < 1 || len(told) > 2 || slices.ContainsFunc(told, func(to string) bool { return to != "dave@example.com" }) {
-					t.Errorf("%s: reported %q", broken.hit, told)
+					t.Errorf("%s: reported %q", broken.Hit(), told)
 				}
 				if s, err = w.open(OS{}); err != nil || statusOf(t, s, w.id) != "failed" {
-					t.Errorf("%s: status %s, %v", broken.hit, statusOf(t, s, w.id), err)
+					t.Errorf("%s: status %s, %v", broken.Hit(), statusOf(t, s, w.id), err)
 				}
 			}
 			if n < 10 {

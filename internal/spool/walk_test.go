@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rtls/internal/faultdisk"
 )
 
 // world is a spool on a file system that breaks, and a server that does not.
@@ -140,7 +142,7 @@ func (op *walk) check(t *testing.T, w *world, err error, hit string) {
 	least := op.least
 	if err == nil {
 		least = max(least, op.leastOK)
-	} else if !errors.Is(err, errCrash) {
+	} else if !errors.Is(err, faultdisk.ErrCrash) {
 		most = min(most, op.mostFail)
 	}
 	if err == nil && op.name == "rm" {
@@ -171,7 +173,7 @@ func (op *walk) check(t *testing.T, w *world, err error, hit string) {
 // the machine, three times, each with another part of what was not durable lost.
 func TestWalks(t *testing.T) {
 	for _, op := range walks {
-		for i, fault := range []error{syscall.EIO, errCrash, errCrash, errCrash} {
+		for i, fault := range []error{syscall.EIO, faultdisk.ErrCrash, faultdisk.ErrCrash, faultdisk.ErrCrash} {
 			t.Run(fmt.Sprintf("%s/%v/%d", op.name, fault, i), func(t *testing.T) {
 				n := 1
 				for ; !t.Failed(); n++ {
@@ -181,22 +183,22 @@ func TestWalks(t *testing.T) {
 						must(t, err)
 						op.before(t, w, s)
 					}
-					broken := &faultFS{under: OS{named: op.named}, grave: w.grave, broken: n, err: fault}
+					broken := &faultFS{faultdisk.New(w.grave, n, fault), OS{named: op.named}}
 					s, err := w.open(broken)
 					if err == nil {
 						err = op.run(w, s)
 					}
-					if broken.hit == "" {
+					if broken.Hit() == "" {
 						must(t, err)
 						break
 					}
-					if broken.dead {
-						must(t, broken.lose())
+					if errors.Is(fault, faultdisk.ErrCrash) {
+						must(t, broken.Lose(some))
 						if err != nil {
-							err = errCrash
+							err = faultdisk.ErrCrash
 						}
 					}
-					op.check(t, w, err, broken.hit)
+					op.check(t, w, err, broken.Hit())
 				}
 				if n < 10 {
 					t.Errorf("only %d calls", n)
