@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"os"
 	"os/user"
 	"regexp"
 	"slices"
@@ -52,10 +53,16 @@ func TestThunderbird(t *testing.T) {
 
 // TestThunderbirdFirst begins with an account that has an inbox and nothing else:
 // Thunderbird makes the folders that it wants, and says of none what it is for. The
-// next client must see it all the same (RFC 6154).
+// next client must see it all the same (RFC 6154). There is a quota here, and compression.
 func TestThunderbirdFirst(t *testing.T) {
 	p := newPKI(t)
-	d := startIMAPD(t, p)
+	d := makeIMAPD(t, p, testpki.Leaf{Names: []string{"localhost"}}, "compress = true")
+	users, err := os.ReadFile(d.path("passwd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	putFile(t, d.dir, "passwd", strings.TrimSpace(string(users))+" userdb_quota_rule=*:storage=1M:messages=1000\n")
+	d.start(t)
 	tb := makeThunderbird(t, d, p)
 	for i := range 2 {
 		d.deliver(t, "INBOX", fmt.Appendf(nil, "Date: Tue, 17 Nov 2026 09:12:44 +0100\nSubject: %d\n\nhello\n", i+1), store.TagNone, store.OriginESMTP)
@@ -66,6 +73,10 @@ func TestThunderbirdFirst(t *testing.T) {
 	tb.call("press", "cmd_toggleMessagePane")
 	tb.call("open", "INBOX")
 	tb.until("a list of all messages", func() bool { return len(tb.messages("INBOX")) == 2 && tb.folder("Trash") })
+	d.waitLog(t, regexp.MustCompile(`msg=compress .*user=alice`))
+	if got := ask[[][3]any](tb, "quota", "INBOX"); !slices.Equal(got, [][3]any{{"STORAGE", 1., 1024.}, {"MESSAGE", 2., 1000.}}) {
+		t.Errorf("it knows of the quota %v", got)
+	}
 	tb.press("INBOX", []int{1}, "cmd_deleteMessage")
 	tb.call("compose", "bob@example.net", "later", "not yet")
 	tb.until("a draft", func() bool { return ask[bool](tb, "saveDraft") })

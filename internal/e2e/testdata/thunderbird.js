@@ -87,6 +87,11 @@ function press(command, path) {
   pane().commandController.doCommand(command, path && folder(path));
 }
 
+// quota is what the status bar shows of it: name, use and limit.
+function quota(path) {
+  return folder(path).QueryInterface(Ci.nsIMsgImapMailFolder).getQuota().map(q => [q.name, Number(q.usage), Number(q.limit)]);
+}
+
 // answer marks a message as answered and forwarded, as sending does.
 function answer(path, uid) {
   const m = message(path, uid);
