@@ -244,3 +244,53 @@ func TestAskClients(t *testing.T) {
 		})
 	}
 }
+
+// The authority is another one when its file is; a file that holds none changes nothing,
+// and Reload says so.
+func TestAskClientsFollows(t *testing.T) {
+	dir := t.TempDir()
+	ca, caFile := newCA(t, dir)
+	other, _ := newCA(t, t.TempDir())
+	cert, key, err := ca.WriteFiles(dir, "server", testpki.Leaf{Names: []string{"mail.example.org"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := Load(Pair{Cert: cert, Key: key})
+	if err == nil {
+		err = certs.AskClients(caFile)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs.Config()
+	now := time.Now()
+	knows := func(want *testpki.CA) {
+		t.Helper()
+		now = now.Add(2 * time.Second)
+		if !certs.clients.current(now).ClientCAs.Equal(want.Pool()) {
+			t.Error("another authority is known")
+		}
+	}
+	write := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(caFile, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(caFile, now, now.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	knows(ca)
+	write([]byte("half a file"))
+	knows(ca)
+	if err := certs.Reload(); err == nil || !strings.Contains(err.Error(), "authority of clients") {
+		t.Errorf("Reload: %v", err)
+	}
+	write(other.PEM())
+	knows(other)
+	write(ca.PEM())
+	if err := certs.Reload(); err != nil {
+		t.Error(err)
+	}
+	knows(ca)
+}
