@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -80,5 +81,26 @@ func TestKeptMailboxIsReplaced(t *testing.T) {
 	}
 	if objects[0] == objects[1] {
 		t.Error("it is the same mailbox")
+	}
+}
+
+// The same while somebody has the old one open: he is told, and holds up nobody.
+func TestOpenMailboxIsReplaced(t *testing.T) {
+	dir := newTestAccount(t).dir
+	a, other := openTestAccount(t, dir), openTestAccount(t, dir)
+	must(t, other.CreateMailbox(t.Context(), "Work", ""))
+	old := openMailbox(t, a, "Work")
+	must(t, other.DeleteMailbox(t.Context(), "Work"))
+	must(t, other.CreateMailbox(t.Context(), "Work", ""))
+	deliver(t, other, "Work", hello, Meta{})
+	m := openMailbox(t, a, "Work")
+	if m.ObjectID() == old.ObjectID() || m.Snapshot().Len() != 1 {
+		t.Errorf("mailbox %s with %d messages; the old one is %s", m.ObjectID(), m.Snapshot().Len(), old.ObjectID())
+	}
+	if _, err := old.Sync(t.Context()); !errors.Is(err, ErrNoMailbox) {
+		t.Errorf("the old one: %v", err)
+	}
+	if again := openMailbox(t, a, "Work"); again.v != m.v {
+		t.Error("the new one is not shared")
 	}
 }

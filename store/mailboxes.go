@@ -288,15 +288,13 @@ func (a *Account) discard(dir string) (trash string, err error) {
 	return trash, a.fs.SyncDir(a.maildir())
 }
 
-// forget cuts the view of a directory off: sessions that have it open are told
-// that the mailbox is gone.
+// forget cuts the view of a directory off, if there is one.
 func (a *Account) forget(dir string) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if v := a.views[dir]; v != nil {
-		delete(a.views, dir)
-		v.gone.Store(true)
-		v.announce()
+	v := a.views[dir]
+	a.mu.Unlock()
+	if v != nil {
+		v.cutOff()
 	}
 }
 

@@ -52,11 +52,12 @@ func (a *Account) Mailbox(ctx context.Context, name string) (*Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, kept := a.acquire(dir)
+	v, fresh := a.acquire(dir)
 	m, err := v.mailbox(ctx, clean)
-	if kept && errors.Is(err, ErrNoMailbox) {
-		// Another process may have put a new mailbox there.
-		a.forget(dir)
+	if !fresh && errors.Is(err, ErrNoMailbox) {
+		// Another process may have put a new mailbox there, which sessions that have
+		// the old one open do not know yet.
+		v.cutOff()
 		v, _ = a.acquire(dir)
 		m, err = v.mailbox(ctx, clean)
 	}
@@ -75,22 +76,32 @@ func (v *view) mailbox(ctx context.Context, name string) (*Mailbox, error) {
 	return m, nil
 }
 
-// acquire returns the view of a directory, and whether it is one that was kept.
-func (a *Account) acquire(dir string) (v *view, kept bool) {
+// acquire returns the view of a directory, and whether nobody had it before.
+func (a *Account) acquire(dir string) (v *view, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v = a.views[dir]
-	if v == nil {
+	if fresh = v == nil; fresh {
 		v = &view{a: a, dir: dir, subs: make(map[chan struct{}]struct{})}
 		a.views[dir] = v
 	}
-	if v.refs++; v.refs > 1 {
-		return v, false
-	}
+	v.refs++
 	if i := slices.Index(a.kept, v); i >= 0 {
-		a.kept, kept = slices.Delete(a.kept, i, i+1), true
+		a.kept = slices.Delete(a.kept, i, i+1)
 	}
-	return v, kept
+	return v, fresh
+}
+
+// cutOff makes the next to open the directory take another view. Sessions that have
+// this one open are told that the mailbox is gone.
+func (v *view) cutOff() {
+	v.a.mu.Lock()
+	defer v.a.mu.Unlock()
+	if v.a.views[v.dir] == v {
+		delete(v.a.views, v.dir)
+	}
+	v.gone.Store(true)
+	v.announce()
 }
 
 // release drops a reference; after the last one the view is saved, and kept or
