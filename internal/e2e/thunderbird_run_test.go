@@ -37,16 +37,20 @@ type thunderbird struct {
 	display string
 	cmd     *exec.Cmd
 	ended   chan struct{} // closed when the process has ended
-	starts  int
+	starts  int           // how many there have been
 }
 
-// makeThunderbird makes a profile with an account on d. The test's other programs
-// need no window, so they have no say in whether this one is installed.
-func makeThunderbird(t *testing.T, d *imapd, p *pki) *thunderbird {
+// wantThunderbird skips a test where nobody has asked for it.
+func wantThunderbird(t *testing.T) {
 	t.Helper()
 	if os.Getenv("RTLS_TEST_THUNDERBIRD") == "" {
 		t.Skip("make test-thunderbird installs Thunderbird, which is large, and runs this")
 	}
+}
+
+// makeThunderbird makes a profile with an account on d, and a screen.
+func makeThunderbird(t *testing.T, d *imapd, p *pki) *thunderbird {
+	t.Helper()
 	tb := &thunderbird{t: t, dir: t.TempDir()}
 	prefs := strings.ReplaceAll(thunderbirdPrefs, "%PROXY", tb.startProxy())
 	putFile(t, tb.dir, "profile/user.js", d.fill(p, tb.dir, prefs))
@@ -282,12 +286,13 @@ func (tb *thunderbird) introduce(p *pki) {
 func (tb *thunderbird) shows(mailbox string, uid uint32, text string) {
 	tb.t.Helper()
 	tb.call("select", mailbox, []uint32{uid})
-	var got struct {
+	type message struct {
 		UID  uint32
 		Text string
 	}
+	var got message
 	tb.until("a message on the screen", func() bool {
-		tb.run(tb.t, &got, thunderbirdScript+"return shown();")
+		got = ask[message](tb, "shown")
 		return got.UID == uid
 	})
 	if !strings.Contains(got.Text, text) {
