@@ -172,15 +172,15 @@ func TestBondOfCopies_D04(t *testing.T) {
 		}
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	must(t, a.ExportMaildir(t.Context(), inbox, out))
+	must(t, a.ExportMaildir(t.Context(), inbox, out, nil))
 	entries, err := os.ReadDir(filepath.Join(out, "cur"))
 	if err != nil || len(entries) != 2 {
 		t.Fatalf("exported %v, %v", entries, err)
 	}
 	must(t, os.WriteFile(filepath.Join(out, "cur", entries[0].Name()), []byte("Subject: other\r\n\r\n"), 0o600))
 	b, log := logged(t, newTestAccount(t).dir)
-	if n, err := b.ImportMaildir(t.Context(), inbox, out, nil); n != 2 || err != nil {
-		t.Fatalf("imported %d, %v", n, err)
+	if n, err := b.ImportMaildir(t.Context(), inbox, out, ImportReport{}); n.Added != 2 || err != nil {
+		t.Fatalf("imported %+v, %v", n, err)
 	}
 	tags := make(map[Tag]int)
 	for i, s := 0, openMailbox(t, b, inbox).Snapshot(); i < s.Len(); i++ {

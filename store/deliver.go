@@ -37,6 +37,7 @@ type Delivery struct {
 	dir     string // of the mailbox
 	draft   *draft
 	letters string // of keywords, see keywords.go
+	key     Key    // that its message is to have; empty: one of its own
 	settled bool
 }
 
@@ -84,6 +85,9 @@ func (d *Delivery) Write(p []byte) (int, error) {
 	}
 	return d.draft.Write(p)
 }
+
+// Size is the number of octets that were written.
+func (d *Delivery) Size() int64 { return d.draft.sums.size }
 
 // Commit makes the message durable and then visible (S1 to S3). When it returns
 // nil the message has been delivered; on error nothing was, and the delivery is
@@ -140,14 +144,16 @@ func (d *Delivery) name(meta Meta, cur bool) (key Key, path string, err error) {
 		sub = "cur"
 	}
 	for {
-		key = d.a.names.key()
+		if key = d.key; key == "" {
+			key = d.a.names.key()
+		}
 		name := baseName(key, d.draft.content, meta.Tag, meta.Origin)
 		if cur || meta.Flags != 0 {
 			name = string(appendInfo([]byte(name), meta.Flags, d.letters))
 		}
 		path = filepath.Join(d.dir, sub, name)
 		err = d.place(meta, path)
-		if !errors.Is(err, fs.ErrExist) {
+		if !errors.Is(err, fs.ErrExist) || d.key != "" {
 			break
 		}
 	}

@@ -19,14 +19,17 @@ func TestMaildirRoundTrip(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "out")
 	for range 2 { // the second adds nothing
-		must(t, a.ExportMaildir(t.Context(), "INBOX", dir))
+		must(t, a.ExportMaildir(t.Context(), "INBOX", dir, nil))
 	}
 	to := makeMailbox(t, a, "In")
-	var done, total int64
-	n, err := a.ImportMaildir(t.Context(), "In", dir, func(d, all int64) { done, total = d, all })
-	must(t, err)
-	if n != len(mboxTexts) || done != total || total == 0 {
-		t.Errorf("imported %d messages, %d of %d octets", n, done, total)
+	var last Step
+	for _, want := range []Imported{{Added: len(mboxTexts)}, {Known: len(mboxTexts)}} {
+		n, err := a.ImportMaildir(t.Context(), "In", dir, ImportReport{Progress: func(s Step) { last = s }})
+		must(t, err)
+		n.Octets = 0
+		if n != want || last.Octets != last.AllOctets || last.AllOctets == 0 || last.Messages != last.AllMessages {
+			t.Errorf("imported %+v, want %+v; progress ended with %+v", n, want, last)
+		}
 	}
 	compareMailboxes(t, from, to, TagRequire)
 }
@@ -40,15 +43,15 @@ func TestImportFolders(t *testing.T) {
 	for into, want := range map[string]string{"INBOX": "A/Bö", "Old": "Old/A/Bö"} {
 		a := newTestAccount(t)
 		if into != "INBOX" {
-			if _, err := a.ImportMaildir(t.Context(), into, source, nil); !errors.Is(err, ErrNoMailbox) {
+			if _, err := a.ImportMaildir(t.Context(), into, source, ImportReport{}); !errors.Is(err, ErrNoMailbox) {
 				t.Errorf("import into nothing: %v", err)
 			}
 			makeMailbox(t, a, into)
 		}
-		n, err := a.ImportMaildir(t.Context(), into, source, nil)
+		n, err := a.ImportMaildir(t.Context(), into, source, ImportReport{})
 		must(t, err)
-		if s := see(t, openMailbox(t, a, into)); n != 3 || s.Len() != 2 || s.At(0).Flags != Seen {
-			t.Errorf("%s: %d, %s", into, n, describe(s))
+		if s := see(t, openMailbox(t, a, into)); n.Added != 3 || s.Len() != 2 || s.At(0).Flags != Seen {
+			t.Errorf("%s: %+v, %s", into, n, describe(s))
 		}
 		s := see(t, openMailbox(t, a, want))
 		if s.Len() != 1 || s.At(0).Tag != TagRequire || keywordsOf(s) != "work" || s.At(0).Flags != Flagged {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,7 @@ import (
 // importOperation checks an import of one message of each subject into the mailbox
 // that is named with it. What was not imported must not be there when the import
 // returns an error, and nothing must ever be there twice.
-func importOperation(into map[string]string, run func(context.Context, *Account) (int, error)) operation {
+func importOperation(into map[string]string, run func(context.Context, *Account) (Imported, error)) operation {
 	n := 0
 	total := func(w *world) (sum int) {
 		for subject, mailbox := range into {
@@ -27,8 +28,9 @@ func importOperation(into map[string]string, run func(context.Context, *Account)
 		return sum
 	}
 	return operation{
-		run: func(ctx context.Context, a *Account) (err error) {
-			n, err = run(ctx, a)
+		run: func(ctx context.Context, a *Account) error {
+			done, err := run(ctx, a)
+			n = done.Added + done.Known
 			return err
 		},
 		done: func(w *world) error {
@@ -57,6 +59,13 @@ func importOperation(into map[string]string, run func(context.Context, *Account)
 	}
 }
 
+// repeated is an import that is made once more after it failed or was cut off: then all
+// is there once.
+func repeated(op operation) operation {
+	op.again = op.run
+	return op
+}
+
 func importMbox() operation {
 	var mbox strings.Builder
 	into := make(map[string]string)
@@ -66,8 +75,8 @@ func importMbox() operation {
 		mbox.WriteString("From bob@example.com Mon Jan  2 15:04:05 2006\nStatus: RO\nX-Keywords: work\n")
 		mbox.WriteString(strings.ReplaceAll(body(subject), "\r\n", "\n") + "\n")
 	}
-	return importOperation(into, func(ctx context.Context, a *Account) (int, error) {
-		return a.ImportMbox(ctx, inbox, strings.NewReader(mbox.String()), 0, nil)
+	return importOperation(into, func(ctx context.Context, a *Account) (Imported, error) {
+		return a.ImportMbox(ctx, inbox, Mbox{Reader: strings.NewReader(mbox.String())}, ImportReport{})
 	})
 }
 
@@ -77,8 +86,8 @@ func importMaildir(t *testing.T) operation {
 	for subject, mailbox := range map[string]*Mailbox{"first": openMailbox(t, other, inbox), "second": makeMailbox(t, other, "Sub")} {
 		appendText(t, mailbox, body(subject), Meta{Tag: TagRequire, Origin: OriginESMTP, Flags: Seen, Keywords: []string{"work"}})
 	}
-	return importOperation(map[string]string{"first": inbox, "second": "Sub"}, func(ctx context.Context, a *Account) (int, error) {
-		return a.ImportMaildir(ctx, inbox, other.maildir(), nil)
+	return importOperation(map[string]string{"first": inbox, "second": "Sub"}, func(ctx context.Context, a *Account) (Imported, error) {
+		return a.ImportMaildir(ctx, inbox, other.maildir(), ImportReport{})
 	})
 }
 
@@ -88,7 +97,7 @@ func exportMaildir(t *testing.T) operation {
 	out := ""
 	export := func(ctx context.Context, a *Account) error {
 		out = cmp.Or(out, filepath.Join(t.TempDir(), "out"))
-		return a.ExportMaildir(ctx, inbox, out)
+		return a.ExportMaildir(ctx, inbox, out, nil)
 	}
 	whole := func() (map[string]int, error) {
 		count := make(map[string]int)
@@ -146,7 +155,10 @@ func TestFaultWalkImport(t *testing.T) {
 }
 
 func TestCrashWalkImport(t *testing.T) {
-	for name, op := range importOperations {
+	operations := maps.Clone(importOperations)
+	operations["import mbox, again"] = func(*testing.T) operation { return repeated(importMbox()) }
+	operations["import Maildir, again"] = func(t *testing.T) operation { return repeated(importMaildir(t)) }
+	for name, op := range operations {
 		eachCrash(t, name, func(t *testing.T, broken breaker, after func(*faultfs.FS) error) { walk(t, op(t), broken, after) })
 	}
 }

@@ -271,22 +271,22 @@ func FuzzImportMbox(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, mbox string) {
 		a := newTestAccount(t)
-		n, err := a.ImportMbox(t.Context(), inbox, strings.NewReader(mbox), 0, nil)
+		n, err := a.ImportMbox(t.Context(), inbox, Mbox{Reader: strings.NewReader(mbox)}, ImportReport{})
 		first := openMailbox(t, a, inbox)
-		if s := see(t, first); s.Len() != n {
-			t.Fatalf("%d were imported, %d are there", n, s.Len())
+		if s := see(t, first); s.Len() != n.Added {
+			t.Fatalf("%+v were imported, %d are there", n, s.Len())
 		}
 		if err != nil {
 			return
 		}
 		var exported, again bytes.Buffer
-		must(t, a.ExportMbox(t.Context(), inbox, &exported))
+		must(t, a.ExportMbox(t.Context(), inbox, &exported, nil))
 		second := makeMailbox(t, a, "Second")
-		if m, err := a.ImportMbox(t.Context(), "Second", bytes.NewReader(exported.Bytes()), 0, nil); err != nil || m != n {
-			t.Fatalf("%d of %d were imported again: %v", m, n, err)
+		if m, err := a.ImportMbox(t.Context(), "Second", Mbox{Reader: bytes.NewReader(exported.Bytes())}, ImportReport{}); err != nil || m.Added != n.Added {
+			t.Fatalf("%+v of %+v were imported again: %v", m, n, err)
 		}
 		compareMailboxes(t, first, second, TagUnknown)
-		must(t, a.ExportMbox(t.Context(), "Second", &again))
+		must(t, a.ExportMbox(t.Context(), "Second", &again, nil))
 		if !bytes.Equal(exported.Bytes(), again.Bytes()) {
 			t.Fatalf("exported as %q, then as %q", exported.Bytes(), again.Bytes())
 		}

@@ -31,10 +31,6 @@ import (
 // ErrNotMbox says that what was to be imported does not start as an mbox does.
 var ErrNotMbox = errors.New("not an mbox")
 
-// Progress is told how many octets of how many have been imported; total is what the
-// import was told, or has found out. It is called from one goroutine.
-type Progress func(done, total int64)
-
 const (
 	mboxFrom        = "From "
 	mboxLastLine    = "X-Mbox-Last-Line: "
@@ -51,19 +47,22 @@ var statusLetters = map[byte]Flags{'R': Seen, 'A': Answered, 'F': Flagged, 'T': 
 const forwarded = "$Forwarded"
 
 // ExportMbox writes the messages of a mailbox, with flags, keywords and dates, to w
-// as an mbox: ErrNoMailbox. The tag has no place in an mbox and is left out.
-func (a *Account) ExportMbox(ctx context.Context, mailbox string, w io.Writer) error {
+// as an mbox: ErrNoMailbox. The tag has no place in an mbox and is left out. progress
+// may be nil.
+func (a *Account) ExportMbox(ctx context.Context, mailbox string, w io.Writer, progress Progress) error {
 	m, err := a.Mailbox(ctx, mailbox)
 	if err != nil {
 		return err
 	}
 	out := bufio.NewWriterSize(w, mboxBufferLen)
 	s := m.Snapshot()
+	count := exportCount{progress, stepOf(s)}
 	for i := 0; i < s.Len() && err == nil; i++ {
 		err = m.exportMessage(ctx, s.At(i), out)
 		if errors.Is(err, ErrNoMessage) {
 			err = nil // expunged meanwhile
 		}
+		count.done(s.At(i).Size)
 	}
 	if err == nil {
 		err = out.Flush()
@@ -72,6 +71,29 @@ func (a *Account) ExportMbox(ctx context.Context, mailbox string, w io.Writer) e
 		return fmt.Errorf("export mailbox %q: %w", m.name, err)
 	}
 	return nil
+}
+
+// exportCount tells how far an export has come.
+type exportCount struct {
+	progress Progress
+	step     Step
+}
+
+// stepOf is the start of the way through a snapshot.
+func stepOf(s *Snapshot) (step Step) {
+	step.AllMessages = s.Len()
+	for i := range s.Len() {
+		step.AllOctets += s.At(i).Size
+	}
+	return step
+}
+
+func (e *exportCount) done(size int64) {
+	e.step.Messages++
+	e.step.Octets += size
+	if e.progress != nil {
+		e.progress(e.step)
+	}
 }
 
 func (m *Mailbox) exportMessage(ctx context.Context, msg Message, out *bufio.Writer) error {

@@ -13,30 +13,40 @@ import (
 	"time"
 )
 
-// ImportMbox appends the messages of an mbox to a mailbox, and returns how many:
-// ErrNoMailbox, ErrNotMbox. Flags, keywords and dates come from it; tag and origin
-// are unknown. On error, the messages counted are there and no other. total is the
-// length of the mbox as progress is to be told, which may be nil.
-func (a *Account) ImportMbox(ctx context.Context, mailbox string, r io.Reader, total int64, progress Progress) (n int, err error) {
-	m, err := a.Mailbox(ctx, mailbox)
+// Mbox is an mbox to be imported.
+type Mbox struct {
+	io.Reader
+	Source string // tells it from others: what was imported from it is not imported again
+	Size   int64  // as progress is to be told; 0 if it is not known
+}
+
+// ImportMbox appends the messages of an mbox to a mailbox: ErrNoMailbox, ErrNotMbox,
+// ErrImporting, ErrLeftOut. Flags, keywords and dates come from it; tag and origin are
+// unknown. Messages are known again by their content. On error, what is counted is
+// there and no other.
+func (a *Account) ImportMbox(ctx context.Context, mailbox string, mbox Mbox, report ImportReport) (done Imported, err error) {
+	i, err := a.StartImport(ctx, "mbox:"+mbox.Source, mailbox, "")
 	if err != nil {
-		return 0, err
+		return done, err
 	}
-	counted := &countingReader{r: r}
-	in := &mboxReader{r: bufio.NewReaderSize(counted, mboxBufferLen)}
+	counted := &countingReader{r: mbox}
+	in := &mboxReader{r: bufio.NewReaderSize(counted, mboxBufferLen), into: i, report: &report}
 	err = in.start()
 	for err == nil && !in.ended {
-		if err = in.message(ctx, m); err == nil {
-			n++
-			if progress != nil {
-				progress(counted.n-int64(in.r.Buffered()), total)
-			}
-		}
+		err = in.message(ctx)
+		report.step(Step{
+			Messages: in.done.Added + in.done.Known,
+			Octets:   counted.n - int64(in.r.Buffered()), AllOctets: mbox.Size,
+		})
 	}
-	if err = errors.Join(err, m.Close()); err != nil {
-		return n, fmt.Errorf("import into mailbox %q: %w", m.name, err)
+	if err == nil {
+		in.done.Gone = i.Gone()
+		err = in.done.leftOut()
 	}
-	return n, nil
+	if err = errors.Join(err, i.Close()); err != nil {
+		return in.done, fmt.Errorf("import into mailbox %q: %w", mailbox, err)
+	}
+	return in.done, nil
 }
 
 type countingReader struct {
@@ -53,8 +63,11 @@ func (c *countingReader) Read(p []byte) (int, error) {
 // mboxReader reads an mbox message by message. It stands at a separator, or has
 // ended.
 type mboxReader struct {
-	r     *bufio.Reader
-	ended bool
+	r      *bufio.Reader
+	ended  bool
+	into   *Import
+	done   Imported
+	report *ImportReport
 }
 
 // start finds the first separator.
@@ -117,12 +130,12 @@ func separatorDate(line string) (time.Time, bool) {
 }
 
 // message imports one message. Only the first separator may lack a date.
-func (in *mboxReader) message(ctx context.Context, m *Mailbox) error {
+func (in *mboxReader) message(ctx context.Context) error {
 	_, date, _ := in.separator()
 	if err := copyLine(io.Discard, in.r, false); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	d, err := m.v.a.Deliver(ctx, m.name)
+	d, err := in.into.Start(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,9 +150,14 @@ func (in *mboxReader) message(ctx context.Context, m *Mailbox) error {
 	if p.meta.Date.IsZero() {
 		p.meta.Date, _ = mail.ParseDate(p.date)
 	}
-	p.meta.Keywords = p.keywords()
-	_, err = m.Append(ctx, d, p.meta)
-	return err
+	p.meta.Keywords = p.words
+	size := d.Size()
+	added, err := in.into.Append(ctx, d, "", p.meta)
+	if errors.Is(err, ErrQuota) {
+		n := in.done.Added + in.done.Known + in.done.Failed
+		in.report.failed(fmt.Sprintf("message %d", n+1), err)
+	}
+	return in.done.count(added, size, err)
 }
 
 // mboxMessage is a message being imported.
@@ -190,20 +208,6 @@ func (p *mboxMessage) status(value string) {
 	for i := range len(value) {
 		p.meta.Flags |= statusLetters[value[i]]
 	}
-}
-
-// keywords are the words of X-Keywords that are some. An mbox can be anybody's: it
-// says nothing of the tag (D10).
-func (p *mboxMessage) keywords() (list []string) {
-	for _, word := range p.words {
-		switch {
-		case strings.EqualFold(word, forwarded):
-			p.meta.Flags |= Passed
-		case validKeyword(word):
-			list = append(list, word)
-		}
-	}
-	return list
 }
 
 // copy copies lines up to the next separator. Ends of lines are held back until it

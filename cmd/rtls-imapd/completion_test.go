@@ -63,7 +63,7 @@ printf '%s\n' "${COMPREPLY[*]}"`
 		"rtls-imapd mailbox un":                      "unsubscribe",
 		"rtls-imapd mailbox create b":                "bob",
 		"rtls-imapd import al":                       "alice",
-		"rtls-imapd import --mbox x alice --ma":      "--maildir",
+		"rtls-imapd import --mbox x alice --mai":     "--maildir --mailbox",
 		"rtls-imapd store re":                        "repair rebuild",
 		"rtls-imapd store check al":                  "alice",
 	} {

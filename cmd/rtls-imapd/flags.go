@@ -41,6 +41,12 @@ type options struct {
 	mailboxes    []string // of mailbox
 	mbox         string   // of export and import: a file
 	maildir      string   // of export and import: a directory
+	imap         string   // of import: a server, with its port
+	login        string   // of import: who logs in there
+	pattern      string   // of import: mailboxes there; empty: all
+	startTLS     bool     // of import
+	ca           string   // of import: a file of authorities; empty: the system's
+	credential   string   // of import: a password that systemd has
 	uid          uint32   // of audit; 0: all of them
 	passwordFile string   // empty: ask, or standard input
 	noPassword   bool
@@ -68,8 +74,11 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] mailbox list [--json] USER
        rtls-imapd [--config FILE] mailbox create|delete|subscribe|unsubscribe USER MAILBOX...
        rtls-imapd [--config FILE] mailbox rename USER OLD NEW
-       rtls-imapd [--config FILE] export USER [MAILBOX] --mbox FILE|--maildir DIR
-       rtls-imapd [--config FILE] import [--quiet] USER [MAILBOX] --mbox FILE|--maildir DIR
+       rtls-imapd [--config FILE] export [--quiet] USER [MAILBOX] --mbox FILE|--maildir DIR
+       rtls-imapd [--config FILE] import [--quiet] [--json] USER [MAILBOX] --mbox FILE|--maildir DIR
+       rtls-imapd [--config FILE] import [--quiet] [--json] USER --imap HOST[:PORT] --login NAME
+                  [--password-file FILE|--password-credential NAME] [--mailbox PATTERN]
+                  [--starttls] [--ca FILE]
        rtls-imapd [--config FILE] audit [--json] ACCOUNT [MAILBOX [UID]]
 
   --config FILE         default: ` + config.SystemPath + `
@@ -80,6 +89,13 @@ const usage = `usage: rtls-imapd [--config FILE]
   --no-scram            write the hash alone, and nothing that SCRAM takes
   --mbox FILE           - is standard input or output
   --maildir DIR         a Maildir
+  --imap HOST[:PORT]    a server to copy mail from, over TLS; the port is 993, and with
+                        --starttls 143
+  --login NAME          who logs in there
+  --password-credential NAME  a credential of systemd, as in LoadCredential=
+  --mailbox PATTERN     copy these mailboxes alone; * stands for anything, % for a level
+  --starttls            TLS begins with STARTTLS
+  --ca FILE             the authorities to trust, in place of the system's
   --rebuild             index all texts anew
   --quiet               show no progress on a terminal
   --json                write JSON: a list, and with store an object a line
@@ -104,6 +120,12 @@ func parseArgs(args []string) (*options, error) {
 	fs.BoolVar(&o.noScram, "no-scram", false, "")
 	fs.StringVar(&o.mbox, "mbox", "", "")
 	fs.StringVar(&o.maildir, "maildir", "", "")
+	fs.StringVar(&o.imap, "imap", "", "")
+	fs.StringVar(&o.login, "login", "", "")
+	fs.StringVar(&o.credential, "password-credential", "", "")
+	fs.StringVar(&o.pattern, "mailbox", "", "")
+	fs.BoolVar(&o.startTLS, "starttls", false, "")
+	fs.StringVar(&o.ca, "ca", "", "")
 	check := fs.Bool("check-config", false, "")
 	version := fs.Bool("version", false, "")
 	help := fs.BoolP("help", "h", false, "")
@@ -138,10 +160,14 @@ func parseArgs(args []string) (*options, error) {
 // checkFlags makes sure that flags go with the command.
 func (o *options) checkFlags(given func(flag string) bool) error {
 	sets := o.mode == modeUser && (o.action == "add" || o.action == "passwd")
+	imports := o.mode == modeTransfer && o.action == "import"
+	if err := o.checkTransferFlags(given); err != nil {
+		return err
+	}
 	lists := o.mode == modeStore || o.mode == modeWho || o.mode == modeQuota || o.mode == modeMailbox && o.action == "list" || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
 	switch {
-	case given("password-file") && !sets:
-		return errors.New("--password-file goes with user add and user passwd")
+	case given("password-file") && !sets && o.imap == "":
+		return errors.New("--password-file goes with user add, user passwd and import --imap")
 	case given("no-scram") && !sets:
 		return errors.New("--no-scram goes with user add and user passwd")
 	case given("no-password") && (o.mode != modeUser || o.action != "add"):
@@ -152,12 +178,10 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 		return errors.New("--no-password goes with no other flag of a password")
 	case o.rebuild && (o.mode != modeStore || o.action != "index"):
 		return errors.New("--rebuild goes with store index")
-	case (given("mbox") || given("maildir")) && o.mode != modeTransfer:
-		return errors.New("--mbox and --maildir go with export and import")
-	case o.quiet && o.mode != modeStore && (o.mode != modeTransfer || o.action != "import"):
-		return errors.New("--quiet goes with store and import")
-	case o.json && !lists:
-		return errors.New("--json goes with who, store, audit, quota, mailbox list, user list, user app-password list and ban list")
+	case o.quiet && o.mode != modeStore && o.mode != modeTransfer:
+		return errors.New("--quiet goes with store, export and import")
+	case o.json && !lists && !imports:
+		return errors.New("--json goes with who, store, import, audit, quota, mailbox list, user list, user app-password list and ban list")
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -172,8 +173,6 @@ func (r *report) progress(done, total int) {
 	switch r.action {
 	case "rebuild":
 		unit = "mailboxes"
-	case "import":
-		unit = "octets"
 	}
 	const width = 30
 	filled := width * done / total
@@ -182,6 +181,57 @@ func (r *report) progress(done, total int) {
 		fmt.Fprintf(r.terminal, "\r%s\x1b[K", line)
 		r.drawn = line
 	}
+}
+
+// redraw is how often a line that counts messages is drawn anew.
+const redraw = 100 * time.Millisecond
+
+// steps draws how far an export or import has come, how fast it is, and how long it
+// would take at that rate.
+func (r *report) steps() store.Progress {
+	if r.terminal == nil {
+		return nil
+	}
+	start := time.Now()
+	var drawn time.Time
+	return func(s store.Step) {
+		now := time.Now()
+		if now.Sub(drawn) < redraw {
+			return
+		}
+		drawn = now
+		r.drawn = stepText(s, now.Sub(start))
+		fmt.Fprintf(r.terminal, "\r%s\x1b[K", r.drawn)
+	}
+}
+
+func stepText(s store.Step, spent time.Duration) string {
+	const mib = 1 << 20
+	text := fmt.Sprint(s.Messages)
+	if s.AllMessages > 0 {
+		text += fmt.Sprintf(" of %d", s.AllMessages)
+	}
+	text += fmt.Sprintf(" messages, %.1f", float64(s.Octets)/mib)
+	if s.AllOctets > 0 {
+		text += fmt.Sprintf(" of %.1f", float64(s.AllOctets)/mib)
+	}
+	text += " MiB"
+	if spent < time.Second {
+		return text
+	}
+	text += fmt.Sprintf(", %.1f MiB/s", float64(s.Octets)/mib/spent.Seconds())
+	share := 0.0
+	switch {
+	case s.AllOctets > 0:
+		share = float64(s.Octets) / float64(s.AllOctets)
+	case s.AllMessages > 0:
+		share = float64(s.Messages) / float64(s.AllMessages)
+	}
+	if share <= 0 || share > 1 {
+		return text
+	}
+	left := time.Duration(float64(spent) * (1 - share) / share)
+	return text + fmt.Sprintf(", %s left", left.Round(time.Second))
 }
 
 // clear takes the progress away, for a line of text.

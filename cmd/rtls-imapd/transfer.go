@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,23 +13,23 @@ import (
 
 	"rtls/internal/auth"
 	"rtls/internal/cli"
+	"rtls/internal/imap/importer"
 	"rtls/store"
 )
 
 // readTransferCommand reads export or import, and what stands behind it.
 func (o *options) readTransferCommand(words []string) error {
 	o.mode, o.action, o.mailbox = modeTransfer, words[0], "INBOX"
-	switch len(words) {
-	case 2:
-	case 3:
+	switch {
+	case len(words) == 2:
+	case len(words) == 3 && o.imap != "":
+		return errors.New("import --imap copies mailboxes to those of their names; --mailbox says which")
+	case len(words) == 3:
 		if o.mailbox = words[2]; o.mailbox == "" {
 			return errors.New("the mailbox has no name")
 		}
 	default:
 		return fmt.Errorf("whose mail? write %s USER, or %s USER MAILBOX", o.action, o.action)
-	}
-	if (o.mbox == "") == (o.maildir == "") {
-		return fmt.Errorf("%s takes either --mbox FILE or --maildir DIR", o.action)
 	}
 	o.user = words[1]
 	return auth.ValidName(o.user)
@@ -36,20 +38,38 @@ func (o *options) readTransferCommand(words []string) error {
 // transfer copies a mailbox out of the store or mail into it, as the user whose files
 // the account's are.
 func transfer(ctx context.Context, env cli.Env, o *options) error {
+	var other importer.Config
+	var err error
+	if o.imap != "" { // secrets are read before we become that user
+		if other, err = otherServer(ctx, env, o); err != nil {
+			return err
+		}
+	}
 	a, limit, err := openAccount(env, o)
 	if err != nil {
 		return err
 	}
 	if o.action == "import" {
 		a.SetQuota(limit)
-		err = importMail(ctx, env, o, a)
+		err = importMail(ctx, env, o, a, other)
 	} else {
 		err = exportMail(ctx, env, o, a)
 	}
-	err = errors.Join(err, a.Close())
+	return explainTransfer(o, errors.Join(err, a.Close()))
+}
+
+// explainTransfer gives an error its exit code.
+func explainTransfer(o *options, err error) error {
+	var verify *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, store.ErrNotMbox):
+	case errors.Is(err, store.ErrNotMbox), errors.Is(err, store.ErrLeftOut):
 		return cli.Errorf(cli.DataErr, "%w", err)
+	case errors.Is(err, importer.ErrLogin):
+		return cli.Errorf(cli.NoPerm, "%w", err)
+	case errors.As(err, &verify):
+		return cli.Errorf(cli.Unavailable, "%w", err).WithHint("--ca FILE names the authority of a server that the system does not know")
+	case errors.Is(err, importer.ErrBroken):
+		return cli.Errorf(cli.TempFail, "%w", err).WithHint("run it again: it goes on from there")
 	case errors.Is(err, fs.ErrPermission):
 		return cli.Errorf(cli.NoPerm, "%w", err)
 	case o.action == "export" && errors.Is(err, fs.ErrExist):
@@ -60,76 +80,82 @@ func transfer(ctx context.Context, env cli.Env, o *options) error {
 	return explainMailbox(err)
 }
 
-func importMail(ctx context.Context, env cli.Env, o *options, a *store.Account) error {
+func importMail(ctx context.Context, env cli.Env, o *options, a *store.Account, other importer.Config) (err error) {
 	out := newReport(env, o)
-	progress := func(done, total int64) { out.progress(int(done), int(total)) }
-	var n int
-	var err error
-	if o.maildir != "" {
-		n, err = a.ImportMaildir(ctx, o.mailbox, o.maildir, progress)
-	} else {
-		n, err = importMbox(ctx, env, o, a, progress)
+	report := store.ImportReport{Progress: out.steps(), Failed: func(message string, err error) {
+		out.clear()
+		fmt.Fprintf(env.Stderr, "%s: left out: %s\n", name, cli.Printable(fmt.Sprintf("%s: %v", message, err)))
+	}}
+	var done importer.Summary
+	switch {
+	case o.imap != "":
+		other.Report = report
+		done, err = importer.Run(ctx, a, other)
+	case o.maildir != "":
+		done.Imported, err = a.ImportMaildir(ctx, o.mailbox, o.maildir, report)
+	default:
+		done.Imported, err = importMbox(ctx, env, o, a, report)
 	}
 	out.clear()
-	if err != nil {
-		if n > 0 {
-			return fmt.Errorf("%d messages are in, and a second import would add them again: %w", n, err)
+	if err != nil && !errors.Is(err, store.ErrLeftOut) {
+		if done.Added > 0 {
+			return fmt.Errorf("%d messages are in, and stay when it is run again: %w", done.Added, err)
 		}
 		return err
 	}
-	return say(env.Stdout, fmt.Sprintf("%s: %d messages are in\n", cli.Printable(o.user), n))
+	return errors.Join(err, sayImported(env.Stdout, o, done))
 }
 
-func importMbox(ctx context.Context, env cli.Env, o *options, a *store.Account, progress store.Progress) (int, error) {
+func sayImported(w io.Writer, o *options, done importer.Summary) error {
+	if o.json {
+		if o.imap != "" {
+			return json.NewEncoder(w).Encode(done)
+		}
+		return json.NewEncoder(w).Encode(done.Imported)
+	}
+	text := fmt.Sprintf("%d messages are in", done.Added)
+	for _, part := range []struct {
+		n    int
+		what string
+	}{
+		{done.Known, "were in already"}, {done.Gone, "that were imported earlier are not there any more"},
+		{done.Resized, "have another size than was said"}, {done.Failed, "were left out"}, {done.MailboxesLeft, "mailboxes were left out"},
+	} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %d %s", part.n, part.what)
+		}
+	}
+	return say(w, fmt.Sprintf("%s: %s\n", cli.Printable(o.user), text))
+}
+
+func importMbox(ctx context.Context, env cli.Env, o *options, a *store.Account, report store.ImportReport) (store.Imported, error) {
 	if o.mbox == "-" {
-		return a.ImportMbox(ctx, o.mailbox, env.Stdin, 0, progress)
+		return a.ImportMbox(ctx, o.mailbox, store.Mbox{Reader: env.Stdin, Source: "-"}, report)
 	}
 	f, err := os.Open(o.mbox)
 	if err != nil {
-		return 0, err
+		return store.Imported{}, err
 	}
 	defer f.Close() // only read
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return store.Imported{}, err
 	}
-	return a.ImportMbox(ctx, o.mailbox, f, info.Size(), progress)
+	source, err := filepath.Abs(o.mbox)
+	if err != nil {
+		return store.Imported{}, err
+	}
+	return a.ImportMbox(ctx, o.mailbox, store.Mbox{Reader: f, Source: source, Size: info.Size()}, report)
 }
 
 func exportMail(ctx context.Context, env cli.Env, o *options, a *store.Account) error {
+	out := newReport(env, o)
+	defer out.clear()
 	switch {
 	case o.maildir != "":
-		return a.ExportMaildir(ctx, o.mailbox, o.maildir)
+		return a.ExportMaildir(ctx, o.mailbox, o.maildir, out.steps())
 	case o.mbox == "-":
-		return a.ExportMbox(ctx, o.mailbox, env.Stdout)
+		return a.ExportMbox(ctx, o.mailbox, env.Stdout, out.steps())
 	}
-	return newFile(o.mbox, func(w io.Writer) error { return a.ExportMbox(ctx, o.mailbox, w) })
-}
-
-// newFile makes a file durably, with all that write writes, or not at all. One that
-// exists stays as it is: fs.ErrExist.
-func newFile(path string, write func(io.Writer) error) (err error) {
-	if _, err := os.Lstat(path); err == nil { // before the work; Link makes sure
-		return fmt.Errorf("%s: %w", path, fs.ErrExist)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close() // only read
-	f, err := os.CreateTemp(dir.Name(), ".rtls-export-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	if err = write(f); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	return dir.Sync()
+	return newFile(o.mbox, func(w io.Writer) error { return a.ExportMbox(ctx, o.mailbox, w, out.steps()) })
 }

@@ -81,7 +81,7 @@ func userExists(user string) error {
 
 // newPassword reads a password that can be one.
 func newPassword(ctx context.Context, env cli.Env, o *options) (string, error) {
-	password, err := readPassword(ctx, env, o)
+	password, err := readPassword(ctx, env, o.passwordFile, func(fd int) (string, error) { return ask(fd, env.Stderr, o.user) })
 	if err != nil {
 		return "", err
 	}
@@ -91,10 +91,11 @@ func newPassword(ctx context.Context, env cli.Env, o *options) (string, error) {
 	return password, nil
 }
 
-// readPassword reads the password from where the command line says.
-func readPassword(ctx context.Context, env cli.Env, o *options) (string, error) {
-	if o.passwordFile != "" {
-		return readPasswordFile(o.passwordFile)
+// readPassword reads a password from a file, or, without one, asks for it on a terminal
+// or takes the first line of standard input.
+func readPassword(ctx context.Context, env cli.Env, file string, ask func(fd int) (string, error)) (string, error) {
+	if file != "" {
+		return readPasswordFile(file, true)
 	}
 	// A read from a terminal or a pipe cannot be interrupted, so it has a goroutine
 	// of its own, which is left behind when the context ends: so does the process.
@@ -108,7 +109,7 @@ func readPassword(ctx context.Context, env cli.Env, o *options) (string, error) 
 	go func() {
 		var r result
 		if terminal != nil {
-			r.password, r.err = ask(fd, env.Stderr, o.user)
+			r.password, r.err = ask(fd)
 		} else {
 			r.password, r.err = firstLine(env.Stdin)
 		}
@@ -133,13 +134,10 @@ func readPassword(ctx context.Context, env cli.Env, o *options) (string, error) 
 func ask(fd int, w io.Writer, user string) (string, error) {
 	var typed [2]string
 	for i, prompt := range []string{"Password for " + user + ": ", "Once more: "} {
-		fmt.Fprint(w, prompt)
-		line, err := term.ReadPassword(fd)
-		fmt.Fprintln(w)
-		if err != nil {
+		var err error
+		if typed[i], err = askLine(fd, w, prompt); err != nil {
 			return "", err
 		}
-		typed[i] = string(line)
 	}
 	if typed[0] != typed[1] {
 		return "", errors.New("the two differ")
@@ -147,7 +145,8 @@ func ask(fd int, w io.Writer, user string) (string, error) {
 	return typed[0], nil
 }
 
-func readPasswordFile(path string) (string, error) {
+// readPasswordFile reads a file that, if private, nobody but its owner may be able to use.
+func readPasswordFile(path string, private bool) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", cli.Errorf(cli.NoInput, "read the password: %w", err)
@@ -157,7 +156,7 @@ func readPasswordFile(path string) (string, error) {
 	if err != nil {
 		return "", cli.Errorf(cli.NoInput, "read the password: %w", err)
 	}
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+	if private && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		return "", cli.Errorf(cli.NoPerm, "the password in %s is open to group or others", path).
 			WithHint("run chmod 600 %s", path)
 	}

@@ -37,6 +37,14 @@ func TestConformanceD(t *testing.T) {
 // its subject, which names its tag.
 func expectTags(t *testing.T, d *imapd, p *pki, what, mailbox string, messages int) {
 	t.Helper()
+	expectTagsFrom(t, d, p, what, mailbox, messages, map[string]store.Origin{
+		"require": store.OriginESMTP, "none": store.OriginESMTP, "optional": store.OriginHeader,
+	})
+}
+
+// expectTagsFrom is expectTags with other origins.
+func expectTagsFrom(t *testing.T, d *imapd, p *pki, what, mailbox string, messages int, origins map[string]store.Origin) {
+	t.Helper()
 	c := d.login(t, p, mailbox)
 	bodies := c.bodies()
 	stored := d.stored(t, mailbox)
@@ -48,7 +56,7 @@ func expectTags(t *testing.T, d *imapd, p *pki, what, mailbox string, messages i
 		if m.Tag.String() != subject {
 			t.Errorf("%s: the %s message has tag %s", what, subject, m.Tag)
 		}
-		if want := map[string]store.Origin{"require": store.OriginESMTP, "none": store.OriginESMTP, "optional": store.OriginHeader}[subject]; m.Origin != want {
+		if want := origins[subject]; m.Origin != want {
 			t.Errorf("%s: the %s message has origin %s, want %s", what, subject, m.Origin, want)
 		}
 		keywords := strings.Join(tagKeywords[m.Tag], " ")

@@ -5,7 +5,7 @@ _rtls_imapd() {
 	local -a words=()
 	local before=
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		[[ $word == -* || $before == --config || $before == -c || $before == --password-file || $before == --mbox || $before == --maildir ]] || words+=("$word")
+		[[ $word == -* || $before == --config || $before == -c || $before == --password-file || $before == --mbox || $before == --maildir || $before == --imap || $before == --login || $before == --password-credential || $before == --mailbox || $before == --ca ]] || words+=("$word")
 		before=$word
 	done
 	local users='rtls-imapd user list'
@@ -14,7 +14,7 @@ _rtls_imapd() {
 		COMPREPLY=($(compgen -d -- "$cur"))
 		return
 		;;
-	--config | -c | --password-file | --mbox)
+	--config | -c | --password-file | --mbox | --ca)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
@@ -39,7 +39,11 @@ _rtls_imapd() {
 	kick) COMPREPLY=($(compgen -W "$(rtls-imapd who 2>/dev/null | sed 1d | awk '{ print $1; if ($2 != "-") print $2 }')" -- "$cur")) ;;
 	mailbox) COMPREPLY=($(compgen -W "list create delete rename subscribe unsubscribe" -- "$cur")) ;;
 	'mailbox '*) ((${#words[@]} != 2)) || COMPREPLY=($(compgen -W "--json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
-	export | import | 'export '* | 'import '*)
+	import | 'import '*)
+		((${#words[@]} > 1)) && users=
+		COMPREPLY=($(compgen -W "--mbox --maildir --imap --login --password-file --password-credential --mailbox --starttls --ca --quiet --json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur"))
+		;;
+	export | 'export '*)
 		((${#words[@]} > 1)) && users=
 		COMPREPLY=($(compgen -W "--mbox --maildir $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur"))
 		;;

@@ -187,14 +187,18 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	return f.under.ReadFile(name)
 }
 
-func (f *FS) SyncDir(dir string) error {
-	if err := f.Step("sync", dir); err != nil {
+func (f *FS) SyncDir(dir string) error { return f.sync(dir, f.under.SyncDir) }
+
+func (f *FS) SyncFile(name string) error { return f.sync(name, f.under.SyncFile) }
+
+func (f *FS) sync(name string, under func(string) error) error {
+	if err := f.Step("sync", name); err != nil {
 		return err
 	}
-	if err := f.under.SyncDir(dir); err != nil {
+	if err := under(name); err != nil {
 		return err
 	}
-	f.Durable(func(d string) bool { return d == dir })
+	f.Durable(func(d string) bool { return d == name })
 	return nil
 }
 

@@ -257,6 +257,14 @@ func (OS) Append(name string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
+func (OS) SyncFile(name string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 func (OS) ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -38,6 +38,8 @@ type FS interface {
 	// Append adds to a file that is there, with one call of the system. What it has
 	// added is not durable, and an error can leave some of it.
 	Append(name string, content []byte) error
+	// SyncFile makes durable what was added to a file.
+	SyncFile(name string) error
 	// ReadFile reads a small file.
 	ReadFile(name string) ([]byte, error)
 	// SyncDir makes the names in a directory durable.

@@ -1,0 +1,156 @@
+package store
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"rtls/store/internal/vfs"
+)
+
+// The journal of an import is a file in .rtls/imports/, one for each source and mailbox,
+// named by a digest of both. It is text: a line that says what it is, then a line for
+// each message.
+//
+//	rtls-import 1 "imaps://alice@old.example:993/INBOX"
+//	9d0a4c11 + 0123456789abcdef0123456789abcdef "1275660208" "25006"
+//
+// They are a checksum (CRC-32C) of what follows it, + for a message that was added or =
+// for one that had been in another epoch, half of the SHA-256 of its octets, the epoch
+// and the source's identifier. A line that is damaged or cut off is passed over.
+type journal struct {
+	fs     vfs.FS
+	path   string
+	source string
+	ids    map[string]bool // of this epoch
+	others map[digest]int  // messages of other epochs that have not come again in this one
+	torn   bool            // the last line has no end
+	dirty  bool
+}
+
+// digest is half of a SHA-256.
+type digest [16]byte
+
+// entry is a line of a journal.
+type entry struct {
+	same      bool
+	sum       digest
+	epoch, id string
+}
+
+const journalStart = "rtls-import 1 "
+
+var journalTable = crc32.MakeTable(crc32.Castagnoli)
+
+func (a *Account) openJournal(dir, source, object, epoch string) (*journal, error) {
+	sum := sha256.Sum256([]byte(source + "\x00" + object))
+	j := &journal{
+		fs: a.fs, path: filepath.Join(dir, hex.EncodeToString(sum[:16])), source: source,
+		ids: make(map[string]bool), others: make(map[digest]int),
+	}
+	f, err := a.fs.Open(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return j, a.fs.WriteFile(j.path, []byte(journalStart+strconv.Quote(source)+"\n"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	bad, err := j.read(f, epoch)
+	if err != nil {
+		return nil, fmt.Errorf("read what was imported: %w", err)
+	}
+	if bad > 0 {
+		a.log.Warn("journal of an import is damaged: the messages are looked for in the mailbox alone", "path", j.path, "lines", bad)
+	}
+	return j, nil
+}
+
+// read takes in the file, and returns how many lines make no sense.
+func (j *journal) read(f vfs.File, epoch string) (bad int, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	in := bufio.NewReader(io.NewSectionReader(f, 0, info.Size))
+	for first := true; ; first = false {
+		line, err := in.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			j.torn = line != ""
+			return bad, nil // a line that was cut off is no sign of damage
+		}
+		if err != nil {
+			return bad, err
+		}
+		e, ok := parseEntry(strings.TrimSuffix(line, "\n"))
+		switch {
+		case first && strings.HasPrefix(line, journalStart):
+		case !ok:
+			bad++
+		case e.epoch == epoch:
+			j.ids[e.id] = true
+			if e.same {
+				j.others[e.sum]--
+			}
+		case !e.same:
+			j.others[e.sum]++
+		}
+	}
+}
+
+func parseEntry(line string) (e entry, ok bool) {
+	check, rest, ok := strings.Cut(line, " ")
+	if !ok || check != fmt.Sprintf("%08x", crc32.Checksum([]byte(rest), journalTable)) {
+		return e, false
+	}
+	var sign, sum string
+	if n, err := fmt.Sscanf(rest, "%s %s %q %q", &sign, &sum, &e.epoch, &e.id); n != 4 || err != nil {
+		return e, false
+	}
+	raw, err := hex.DecodeString(sum)
+	if err != nil || len(raw) != len(e.sum) {
+		return e, false
+	}
+	e.same, e.sum = sign == "=", digest(raw)
+	return e, true
+}
+
+func (e *entry) String() string {
+	sign := '+'
+	if e.same {
+		sign = '='
+	}
+	text := fmt.Sprintf("%c %x %q %q", sign, e.sum, e.epoch, e.id)
+	return fmt.Sprintf("%08x %s", crc32.Checksum([]byte(text), journalTable), text)
+}
+
+// note adds an entry. What a process has noted stays when it is killed.
+func (j *journal) note(e entry) error {
+	line := e.String() + "\n"
+	if j.torn {
+		line = "\n" + line
+	}
+	j.torn, j.dirty = true, true
+	if err := j.fs.Append(j.path, []byte(line)); err != nil {
+		return fmt.Errorf("note what was imported: %w", err)
+	}
+	j.torn = false
+	j.ids[e.id] = true
+	return nil
+}
+
+// close makes durable what was noted.
+func (j *journal) close() error {
+	if !j.dirty {
+		return nil
+	}
+	return j.fs.SyncFile(j.path)
+}
