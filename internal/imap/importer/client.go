@@ -6,18 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"sync"
-	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-sasl"
-)
-
-const (
-	dialTimeout = 30 * time.Second
-	silence     = 2 * time.Minute
 )
 
 // client is a connection that is logged in.
@@ -25,62 +16,8 @@ type client struct {
 	*imapclient.Client
 	ctx  context.Context // that of connect: why reading has ended
 	conn *patientConn
+	old  *oldConn
 	stop func() bool
-}
-
-func connect(ctx context.Context, cfg *Config) (*client, error) {
-	if cfg.Silence == 0 {
-		cfg.Silence = silence
-	}
-	dialer := net.Dialer{Timeout: dialTimeout}
-	raw, err := dialer.DialContext(ctx, "tcp", cfg.Addr)
-	if err != nil {
-		return nil, err
-	}
-	c := &client{ctx: ctx, conn: &patientConn{Conn: raw, silence: cfg.Silence}}
-	c.stop = context.AfterFunc(ctx, func() { raw.Close() })
-	c.busy(true)
-	defer c.busy(false)
-	if err := c.start(cfg); err != nil {
-		c.close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// start brings the connection to where mailboxes can be listed. Nothing but STARTTLS is
-// said before TLS, and nothing that was heard before it counts.
-func (c *client) start(cfg *Config) (err error) {
-	if cfg.StartTLS {
-		c.Client, err = imapclient.NewStartTLS(c.conn, &imapclient.Options{TLSConfig: cfg.TLS})
-	} else {
-		conn := tls.Client(c.conn, cfg.TLS)
-		if err = conn.HandshakeContext(c.ctx); err == nil {
-			c.Client = imapclient.New(conn, nil)
-			err = c.WaitGreeting()
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("connect to %s: %w", cfg.Addr, c.explain(err))
-	}
-	caps, err := c.Capability().Wait()
-	if err == nil && c.State() == imap.ConnStateNotAuthenticated {
-		if caps.Has(imap.AuthCap(sasl.Plain)) {
-			err = c.Authenticate(sasl.NewPlainClient("", cfg.Login, cfg.Password))
-		} else {
-			err = c.Login(cfg.Login, cfg.Password).Wait()
-		}
-		if refused(err) {
-			return fmt.Errorf("%w: %w", ErrLogin, err)
-		}
-	}
-	if err == nil { // some servers offer more behind the login
-		_, err = c.Capability().Wait()
-	}
-	if err != nil {
-		return fmt.Errorf("log in: %w", c.explain(err))
-	}
-	return nil
 }
 
 // busy says whether an answer is waited for, which has to come in time then.
@@ -93,7 +30,7 @@ func (c *client) explain(err error) error {
 		return err
 	}
 	var verify *tls.CertificateVerificationError
-	if err == nil || refused(err) || errors.As(err, &verify) {
+	if err == nil || refused(err) || errors.As(err, &verify) || errors.Is(err, ErrLogin) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)
@@ -163,48 +100,6 @@ func (c *client) exists(uid imap.UID) (bool, error) {
 	}
 	return len(data.AllUIDs()) > 0, nil
 }
-
-// patientConn gives every read the same time while an answer is waited for, and no
-// limit otherwise. The library's own deadlines are for a whole message, however large
-// it is, and end when nothing is asked.
-type patientConn struct {
-	net.Conn
-	silence time.Duration
-
-	mu      sync.Mutex // guards what follows, and the order of deadlines
-	waiting bool
-}
-
-var _ net.Conn = (*patientConn)(nil)
-
-func (p *patientConn) wait(on bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waiting = on
-	p.extend()
-}
-
-// extend must be called with mu held.
-func (p *patientConn) extend() {
-	deadline := time.Time{}
-	if p.waiting {
-		deadline = time.Now().Add(p.silence)
-	}
-	_ = p.Conn.SetReadDeadline(deadline) // a closed connection says so when it is read
-}
-
-func (p *patientConn) Read(b []byte) (int, error) {
-	p.mu.Lock()
-	p.extend()
-	p.mu.Unlock()
-	return p.Conn.Read(b)
-}
-
-// SetReadDeadline does nothing: see above.
-func (p *patientConn) SetReadDeadline(time.Time) error { return nil }
-
-// SetDeadline sets that for writing.
-func (p *patientConn) SetDeadline(t time.Time) error { return p.Conn.SetWriteDeadline(t) }
 
 // copyBody tells errors of reading from those of writing.
 func copyBody(w io.Writer, r io.Reader) (n int64, readErr, err error) {
