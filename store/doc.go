@@ -24,6 +24,7 @@
 //	    views/                 packed views, see viewcache.go: they can go at any time
 //	    summaries/             of messages, see summaryfile.go: they can go, too
 //	    once/                  traces of deliveries that can come again, see once.go
+//	    imports/               what was imported from where, see journal.go
 //	    aside/                 what Repair found in cur/ and new/ and is no message, and files of annotations that it mended
 //	    trash/                 deleted mailboxes, for the moment that it takes to remove them
 //
