@@ -27,7 +27,7 @@ import (
 // otherServer is where mail comes from.
 type otherServer struct {
 	addr, user, password string
-	special              bool // its "Sent Items" has that use
+	special              bool // its "Post out" has that use
 	*imapclient.Client
 }
 
@@ -52,7 +52,7 @@ type carried struct {
 }
 
 // oddNames are mailboxes that are hard to name, with UTF-8 as names here have it.
-var oddNames = []string{"Entwürfe/2024", "a,b/c;d", "日本語", "with space & more", `quote " back\slash`, "Sent Items", "100%"}
+var oddNames = []string{"Entwürfe/2024", "a,b/c;d", "日本語", "with space & more", `quote " back\slash`, "Post out", "100%"}
 
 // fill puts the messages of testdata into INBOX and the mailboxes with odd names.
 func (o *otherServer) fill(t *testing.T) {
@@ -267,7 +267,7 @@ func testImportFrom(t *testing.T, p *pki, from *otherServer, want map[string][]c
 			if at >= 0 && info.Subscribed != (at%2 == 0) {
 				t.Errorf("%s: subscribed is %v", info.Name, info.Subscribed)
 			}
-			if want := map[bool]string{true: "Sent"}[from.special && info.Name == "Sent Items"]; info.SpecialUse != want {
+			if want := map[bool]string{true: "Sent"}[from.special && info.Name == "Post out"]; info.SpecialUse != want {
 				t.Errorf("%s: special use %q, want %q", info.Name, info.SpecialUse, want)
 			}
 		}
@@ -303,7 +303,7 @@ func fillOurs(t *testing.T, other *imapd) {
 	t.Helper()
 	inAccount(t, other, func(a *store.Account) error {
 		for i, name := range oddNames {
-			use := map[string]string{"Sent Items": "Sent"}[name]
+			use := map[string]string{"Post out": "Sent"}[name]
 			if err := a.CreateMailbox(t.Context(), name, use); err != nil {
 				return err
 			}

@@ -168,6 +168,7 @@ type mailboxRun struct {
 	mailbox *mailbox
 	into    *store.Import
 	waiting map[imap.UID]message // of the batch, what has not come
+	torn    bool                 // a message has ended too early, and must not be read on: the library would read at the same time
 }
 
 // A batch is fetched with one command, which is one round trip.
@@ -278,7 +279,7 @@ func (r *mailboxRun) missing(m message, reason error) error {
 }
 
 // fetch asks for messages and stores what comes. What is left in waiting did not come.
-func (r *mailboxRun) fetch(ctx context.Context, list []message) (err error) {
+func (r *mailboxRun) fetch(ctx context.Context, list []message) error {
 	var uids imap.UIDSet
 	for _, m := range list {
 		uids.AddNum(m.uid)
@@ -288,16 +289,17 @@ func (r *mailboxRun) fetch(ctx context.Context, list []message) (err error) {
 	defer r.c.busy(false)
 	cmd := r.c.Fetch(uids, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{whole}})
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
-		if err = r.take(ctx, data, whole); err != nil {
-			r.c.conn.Close() // or all that was asked for would have to be read
-			break
+		err := r.take(ctx, data, whole)
+		if err == nil {
+			continue
 		}
+		r.c.conn.Close() // or all that was asked for would have to be read
+		if !r.torn {
+			_ = cmd.Close() // the library waits for a reader
+		}
+		return err
 	}
-	end := cmd.Close()
-	if err == nil && end != nil {
-		err = r.c.explain(end)
-	}
-	return err
+	return r.c.explain(cmd.Close())
 }
 
 // take stores one message of a FETCH.
@@ -333,6 +335,7 @@ func (r *mailboxRun) store(ctx context.Context, m message, body imap.LiteralRead
 		return err
 	}
 	if readErr != nil || n != body.Size() { // the end of the connection looks like that of the message
+		r.torn = true
 		return r.c.explain(cmp.Or(readErr, errors.New("in the middle of a message")))
 	}
 	if n != m.size {

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -354,4 +355,24 @@ func watchHeap() (most func() uint64, end func()) {
 		}
 	}()
 	return func() uint64 { return peak }, func() { close(stop); <-stopped }
+}
+
+// An import that is told to stop does so between messages, and goes on later.
+func TestCancelled(t *testing.T) {
+	s := &badServer{caps: "IMAP4rev1", delim: "/", boxes: inbox(20)}
+	cfg := s.serve(t)
+	a := newAccount(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg.Report.Progress = func(step store.Step) {
+		if step.Messages == 3 {
+			cancel()
+		}
+	}
+	if done, err := Run(ctx, a, *cfg); !errors.Is(err, context.Canceled) || done.Added != 3 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if done, err := Run(t.Context(), a, *cfg); err != nil || done.Added != 17 || done.Known != 3 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	expectOnce(t, a, 20)
 }
