@@ -178,3 +178,27 @@ func FuzzRecode(f *testing.F) {
 		}
 	})
 }
+
+// What a part decodes to is the same before and after, line feeds that were encoded too.
+func TestRecodeKeepsOctets(t *testing.T) {
+	body := "a=0Ab=0Dc=0D=0A" + strings.Repeat("x", 1200) + "\r\nd"
+	message := "MIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + body + "\r\n"
+	c, err := Recode(strings.NewReader(message), int64(len(message)), ShortLines, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var out strings.Builder
+	if _, err := c.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(out.String(), "\r\n\r\n")
+	want, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(body + "\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(after)))
+	if err != nil || string(got) != string(want) || !strings.HasSuffix(after, "\r\n") {
+		t.Errorf("%.60q...%q, want %.60q...%q, %v", got, after[len(after)-10:], want, want[len(want)-5:], err)
+	}
+}

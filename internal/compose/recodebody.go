@@ -92,10 +92,15 @@ func (c *recoder) body(p *mimetree.Part, encoding string) error {
 	c.done = p.Body.End
 	if encoding == "quoted-printable" {
 		w := quotedprintable.NewWriter(c.out)
+		w.Binary = !p.Is("text", "") // else line feeds that are none would become line ends
 		if _, err := io.CopyBuffer(w, struct{ io.Reader }{text}, buf); err != nil {
 			return badEncoding(err)
 		}
-		return w.Close()
+		err := w.Close()
+		if err == nil && w.Binary && p.Body.End == c.size {
+			_, err = io.WriteString(c.out, "=\r\n") // the last line's end, which is none of the part
+		}
+		return err
 	}
 	lines := &lineBreaker{w: c.out}
 	if isEncoding(p, "base64") { // it only lacks line ends
