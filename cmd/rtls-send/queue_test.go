@@ -71,9 +71,8 @@ func TestQueueLostAnswer(t *testing.T) {
 		want := map[string]string{"": "in-doubt", `in_doubt = "hold"`: "held"}[policy]
 		if policy == "" {
 			h.must(t, "-q")
-		} else {
-			h.must(t, "-qRbob") // also where it is chosen
 		}
+		h.must(t, "-qRbob") // also where it is chosen
 		if out := h.must(t, "-bp"); !strings.Contains(out, want) || !strings.Contains(out, "sent 1 times without an answer") {
 			t.Errorf("the queue is %s", out)
 		}

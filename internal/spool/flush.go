@@ -52,7 +52,7 @@ type Flusher struct {
 	Log       *slog.Logger // gets one line for each message that came to something
 
 	// Select chooses messages; nil means all. Those chosen by it are sent now, due
-	// or not.
+	// or not, but for those in doubt.
 	Select func(*Record) bool
 }
 
@@ -180,7 +180,7 @@ func (p *pass) handle(ctx context.Context, e *entry) error {
 	case st.Held:
 		p.Held++
 		return nil
-	case p.Select != nil && !selected, p.Select == nil && !st.due(p.s.now()), p.down[e.record.Route]:
+	case p.Select != nil && !selected, (p.Select == nil || st.Doubts > 0 && !p.Hold) && !st.due(p.s.now()), p.down[e.record.Route]:
 		p.Waiting++
 		return nil
 	case st.Doubts > 0 && p.Hold:

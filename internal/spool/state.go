@@ -93,7 +93,11 @@ func (s *Spool) after(before *State, r *Record, why *Failure, marked bool) *Stat
 	if why.InDoubt {
 		wait = max(wait, doubtWait<<min(st.Doubts-1, 16))
 	}
-	st.Next = now.Add(time.Duration(float64(min(wait, maxWait)) * (0.75 + s.c.Share()/2)))
+	wait = time.Duration(float64(min(wait, maxWait)) * (0.75 + s.c.Share()/2))
+	if why.InDoubt {
+		wait = max(wait, doubtWait)
+	}
+	st.Next = now.Add(wait)
 	switch {
 	case why.Permanent:
 		st.Failed = true
