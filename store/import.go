@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,8 @@ type Import struct {
 	epoch   string
 	journal *journal
 	made    map[string]bool // by what the keys in the mailbox say
-	asked   map[string]bool // known messages that the source still has
+	found   []string        // identifiers that only the mailbox knows: the journal is to learn them
+	asked   map[string]bool // messages that the source still has
 	times   map[digest]int  // that content has been seen in this run
 	lock    *os.File
 }
@@ -170,7 +172,16 @@ const importKeyEnd = ".rtls"
 // Has says whether a message was imported. It counts as one that the source still has.
 func (i *Import) Has(id string) bool {
 	i.asked[id] = true
-	return i.journal.ids[id] || i.made[i.mark(id)]
+	if i.journal.ids[id] {
+		return true
+	}
+	if !i.made[i.mark(id)] {
+		return false
+	}
+	if !slices.Contains(i.found, id) {
+		i.found = append(i.found, id)
+	}
+	return true
 }
 
 // Start starts the delivery of a message, to be handed to Append when it is written.
@@ -236,6 +247,9 @@ func (i *Import) Gone() (n int) {
 // Close ends the import.
 func (i *Import) Close() error {
 	err := i.m.Close()
+	for _, id := range i.found {
+		err = errors.Join(err, i.journal.note(entry{epoch: i.epoch, id: id}))
+	}
 	if i.journal != nil {
 		err = errors.Join(err, i.journal.close())
 	}
