@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -171,17 +170,16 @@ const importKeyEnd = ".rtls"
 
 // Has says whether a message was imported. It counts as one that the source still has.
 func (i *Import) Has(id string) bool {
+	first := !i.asked[id]
 	i.asked[id] = true
 	if i.journal.ids[id] {
 		return true
 	}
-	if !i.made[i.mark(id)] {
-		return false
-	}
-	if !slices.Contains(i.found, id) {
+	there := i.made[i.mark(id)]
+	if there && first {
 		i.found = append(i.found, id)
 	}
-	return true
+	return there
 }
 
 // Start starts the delivery of a message, to be handed to Append when it is written.
