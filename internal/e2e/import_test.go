@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -439,4 +440,42 @@ func sizeOf(pattern string) (n int64) {
 		}
 	}
 	return n
+}
+
+// A message of 100 MB takes no more memory than a small one.
+func TestImportMemory(t *testing.T) {
+	p := newPKI(t)
+	other := startIMAPD(t, p)
+	from := &otherServer{addr: other.addr, user: imapUser, password: imapPassword}
+	measure := func() int64 {
+		d := importTarget(t, p, from)
+		cmd := exec.Command(bin("rtls-imapd"), d.importing(p, from)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss // in KiB
+	}
+	other.deliver(t, "INBOX", []byte("Subject: small\r\n\r\nx\r\n"), store.TagNone, store.OriginESMTP)
+	small := measure()
+	// In pieces: a process starts with the peak of the one that starts it.
+	inAccount(t, other, func(a *store.Account) error {
+		d, err := a.Deliver(t.Context(), "INBOX")
+		if err != nil {
+			return err
+		}
+		piece := []byte(strings.Repeat(strings.Repeat("0123456789", 7)+"\r\n", 1000))
+		fmt.Fprint(d, "Subject: large\r\n\r\n")
+		for d.Size() < 100_000_000 {
+			if _, err := d.Write(piece); err != nil {
+				return err
+			}
+		}
+		_, err = d.Commit(store.Meta{})
+		return err
+	})
+	large := measure()
+	t.Logf("%d KiB for a small message, %d KiB with one of 100 MB", small, large)
+	if raceFlag == nil && large > small+16<<10 {
+		t.Errorf("%d KiB for a small message, %d KiB with one of 100 MB", small, large)
+	}
 }
