@@ -30,6 +30,9 @@ type job struct {
 	digest   hash.Hash // of what is below the trace fields; nil: nobody asks
 	spool    *spool    // what is below the trace fields; nil: no filter asks
 	received time.Time // when the message was here; zero: never
+
+	sent         map[way]error          // what was sent on, and how that ended
+	keptAfterAll map[string]*storedCopy // by user: what could not be
 }
 
 // outcome is what becomes of a message for one recipient.

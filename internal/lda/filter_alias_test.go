@@ -58,3 +58,23 @@ func TestFilterReservedKeywords(t *testing.T) {
 		t.Errorf("%+v", messages)
 	}
 }
+
+// Who gets a message by two ways stores it once, and sends it on once.
+func TestRedirectOncePerUser(t *testing.T) {
+	for _, fail := range []error{nil, errors.New("no REQUIRETLS")} {
+		a, root, out := filtered(t, map[string]string{"u1": `redirect "a@example.net"; redirect "b@example.net";`}, fail)
+		rcpts := []Recipient{{Address: "u1@example.org", User: "u1"}, {Address: "u1@example.org", User: "u1"}, {Address: "team@example.org", User: "u1", Also: []Target{{User: "u2"}}}}
+		for _, err := range a.Deliver(t.Context(), Envelope{}, rcpts, strings.NewReader("Subject: x\n\nbody\n")) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		want := 0
+		if fail != nil {
+			want = 1
+		}
+		if n := len(files(t, root, "u1")); n != want || len(*out) != 2 {
+			t.Errorf("%v: %d copies, sent %d times", fail, n, len(*out))
+		}
+	}
+}

@@ -36,6 +36,27 @@ type sending struct {
 	answer   *sieve.Vacation
 }
 
+// way is whom a message is sent to for a user.
+type way struct {
+	user, to string
+	redirect bool
+}
+
+// sendOnce is send, and what came of it before where the message came to a user by
+// several addresses.
+func (j *job) sendOnce(ctx context.Context, s sending) error {
+	w := way{s.user.Name, s.to, s.redirect}
+	err, again := j.sent[w]
+	if !again {
+		err = guard(func() error { return j.send(ctx, s) })
+		if j.sent == nil {
+			j.sent = make(map[way]error)
+		}
+		j.sent[w] = err
+	}
+	return err
+}
+
 // sendAll does what is to be sent. A message that cannot be redirected stays here.
 // After a temporary failure the message comes again, and is sent then.
 func (j *job) sendAll(ctx context.Context, o *outcome) {
@@ -54,7 +75,7 @@ func (j *job) sendAll(ctx context.Context, o *outcome) {
 			}
 			continue
 		}
-		err := guard(func() error { return j.send(ctx, s) })
+		err := j.sendOnce(ctx, s)
 		switch {
 		case err == nil && s.redirect:
 			j.a.explain("filter: redirected to %s with the wish %q", s.to, j.wish())
@@ -124,8 +145,11 @@ func (j *job) sendAnswer(ctx context.Context, s sending) error {
 	return j.a.cfg.Send(ctx, Onward{To: v.To, Wish: j.wish(), Message: bytes.NewReader(v.Message(j.start, id))})
 }
 
-// keepAfterAll stores a message that was to be redirected.
+// keepAfterAll stores a message that was to be redirected, once for a user.
 func (j *job) keepAfterAll(ctx context.Context, r Recipient, s sending) *storedCopy {
+	if c := j.keptAfterAll[s.user.Name]; c != nil {
+		return c
+	}
 	late := &job{a: j.a, env: j.env, h: j.h, v: j.v, start: j.start, received: j.received, digest: j.digest, spool: j.spool}
 	c := late.copyFor(ctx, s.user, r, s.keep, false)
 	for _, content := range late.contents {
@@ -136,6 +160,10 @@ func (j *job) keepAfterAll(ctx context.Context, r Recipient, s sending) *storedC
 	}
 	late.commitAll(ctx)
 	j.copies = append(j.copies, c) // for close
+	if j.keptAfterAll == nil {
+		j.keptAfterAll = make(map[string]*storedCopy)
+	}
+	j.keptAfterAll[s.user.Name] = c
 	return c
 }
 
