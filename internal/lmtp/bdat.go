@@ -3,6 +3,7 @@ package lmtp
 import (
 	"errors"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -114,6 +115,9 @@ func (ch *chunkReader) Read(p []byte) (int, error) {
 func (ch *chunkReader) next() error {
 	c := ch.c
 	for {
+		if time.Now().After(ch.by) {
+			return os.ErrDeadlineExceeded
+		}
 		line, err := c.readLine()
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF

@@ -165,3 +165,26 @@ func TestLastRepliesArrive(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a client says between chunks does not buy it time.
+func TestChunksTakeTooLong(t *testing.T) {
+	for _, idle := range []string{"NOOP\r\n", "BDAT 0\r\n"} {
+		r := start(t, func(s *Server) { s.MessageTimeout = 200 * time.Millisecond })
+		c := r.hello()
+		c.Open("<a@example.org>", "<b@example.org>")
+		c.Write("BDAT 1\r\nx")
+		c.Expect("250 2.0.0")
+		for begun := time.Now(); time.Since(begun) < 10*time.Second; {
+			if _, err := c.Conn.Write([]byte(idle)); err != nil {
+				break
+			}
+			if lines, err := c.Read(); err != nil || !strings.HasPrefix(lines[0], "250 ") {
+				break
+			}
+		}
+		_, _ = c.Rest()
+		if !strings.Contains(c.Said.String(), "\r\n421 4.4.2 ") || len(r.fake.messages()) > 0 {
+			t.Errorf("%q: %q, %d messages", idle, c.Said.String()[max(0, c.Said.Len()-60):], len(r.fake.messages()))
+		}
+	}
+}
