@@ -120,7 +120,7 @@ func realSCRAM(password string, plus bool) func(*bufio.Reader, io.Writer, string
 	return func(r *bufio.Reader, w io.Writer, first string, state *tls.ConnectionState) bool {
 		client, _ := scram.SHA256.NewClient("alice", password, "")
 		server, _ := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) {
-			return client.GetStoredCredentials(scram.KeyFactors{Salt: "0123456789", Iters: 4096}), nil
+			return client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "0123456789", Iters: 4096})
 		})
 		conversation := server.NewConversation()
 		if plus {
