@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"os"
 	"strings"
 	"unicode/utf8"
 )
@@ -25,24 +26,24 @@ const maxMessage = 16 << 10
 // Log would write as MESSAGE, and each attribute as a field of its own, of lists one for
 // each element. Entries have the facility mail. It is safe for concurrent use.
 type Journal struct {
-	conn  net.Conn
+	s     *socket
 	tag   string
 	attrs []slog.Attr
 }
 
 var _ slog.Handler = (*Journal)(nil)
 
-// OpenJournal returns the journal that listens at socket, and nil if none does.
-func OpenJournal(tag, socket string) *Journal {
-	conn, err := net.Dial("unixgram", socket)
-	if err != nil {
+// OpenJournal returns the journal that listens at path, and nil if none does.
+func OpenJournal(tag, path string) *Journal {
+	s := dial(path)
+	if s == nil {
 		return nil
 	}
-	return &Journal{conn: conn, tag: tag}
+	return &Journal{s: s, tag: tag}
 }
 
 // Close ends the connection.
-func (j *Journal) Close() { _ = j.conn.Close() }
+func (j *Journal) Close() { j.s.close() }
 
 // Enabled is true for all but what is for debugging.
 func (j *Journal) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
@@ -72,11 +73,10 @@ func (j *Journal) Handle(ctx context.Context, r slog.Record) error {
 		full = appendAttr(full, a)
 		return true
 	})
-	if _, err := j.conn.Write(full); err == nil {
-		return nil
+	if err := j.s.send(full); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
 	}
-	_, err := j.conn.Write(j.entry(r.Level, strings.ToValidUTF8(text[:min(len(text), maxMessage)], "")))
-	return err
+	return j.s.send(j.entry(r.Level, strings.ToValidUTF8(text[:min(len(text), maxMessage)], "")))
 }
 
 func (j *Journal) entry(level slog.Level, text string) []byte {
