@@ -161,6 +161,11 @@ func appendLetter(path string, text io.WriterTo, now time.Time) (err error) {
 	if err != nil {
 		return err
 	}
+	if info.Size() == 0 { // it may be new
+		if err := syncDir(filepath.Dir(path)); err != nil {
+			return err
+		}
+	}
 	defer func() {
 		if err != nil {
 			_ = f.Truncate(info.Size())
@@ -176,6 +181,14 @@ func appendLetter(path string, text io.WriterTo, now time.Time) (err error) {
 		return err
 	}
 	return f.Close()
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // mboxWriter writes a message into an mbox: with LF for line ends, and with a mark on

@@ -86,8 +86,8 @@ func (f *front) check(fs *pflag.FlagSet, v *frontValues, settings, sets []string
 		f.smtputf8 = "yes"
 	}
 	if n, err := strconv.Atoi(v.timeout); v.timeout != "" && v.timeout != "off" {
-		if err != nil || n < 1 {
-			return fmt.Errorf("--timeout takes seconds, not %q", v.timeout)
+		if err != nil || n < 1 || n > 86400 {
+			return fmt.Errorf("--timeout takes seconds, at most a day of them, not %q", v.timeout)
 		}
 		f.timeouts.Connect, f.timeouts.Command = time.Duration(n)*time.Second, time.Duration(n)*time.Second
 	}

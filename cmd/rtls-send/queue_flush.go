@@ -24,6 +24,9 @@ type flush struct {
 	text   string        // part of the identifier, the sender or a recipient
 }
 
+// longestFlush is the longest time between two flushes.
+const longestFlush = 366 * 24 * time.Hour
+
 // parseFlush reads "", "15m" and "1h30m" in sendmail's form, where a number alone is
 // minutes, and "Ipart", "Spart", "Rpart".
 func parseFlush(s string) (flush, error) {
@@ -43,10 +46,12 @@ func parseFlush(s string) (flush, error) {
 			unit = units[rest[0]]
 			rest = rest[1:]
 		}
-		if err != nil || unit == 0 || n > 1e6 {
+		if err != nil || unit == 0 || time.Duration(n) > longestFlush/unit {
 			return flush{}, fmt.Errorf("-q takes a time such as 15m, or I, S or R with a text, not %q", s)
 		}
-		f.every += time.Duration(n) * unit
+		if f.every += time.Duration(n) * unit; f.every > longestFlush {
+			return flush{}, errors.New("-q takes a time of a year at most")
+		}
 	}
 	if f.every < time.Second {
 		return flush{}, errors.New("-q takes a time of a second or more")

@@ -174,7 +174,7 @@ func TestParseFlush(t *testing.T) {
 			t.Errorf("%q: %+v, %v", value, f, err)
 		}
 	}
-	for _, value := range []string{"x", "1x", "m", "0", "-1", "1h-1m", "9999999999999999999", "99999999m"} {
+	for _, value := range []string{"x", "1x", "m", "0", "-1", "1h-1m", "9999999999999999999", "99999999m", "1000000w", "52w52w"} {
 		if f, err := parseFlush(value); err == nil {
 			t.Errorf("%q: %+v", value, f)
 		}
