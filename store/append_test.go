@@ -92,7 +92,7 @@ var appendTwo = operation{
 			return err
 		}
 		defer m.Close()
-		list, err := pending(ctx, a, Meta{Tag: TagRequire, Origin: OriginESMTP}, "fresh", "second")
+		list, err := pending(ctx, a, Meta{Tag: TagRequire, Origin: OriginESMTP}, "fresh", "also fresh")
 		for _, p := range list {
 			defer p.Delivery.Abort()
 		}
@@ -102,8 +102,8 @@ var appendTwo = operation{
 		_, err = m.AppendAll(ctx, list)
 		return err
 	},
-	done:   func(w *world) error { return errors.Join(want(w, "fresh", inbox, 1), want(w, "second", inbox, 1)) },
-	undone: func(w *world) error { return errors.Join(want(w, "fresh", inbox, 0), want(w, "second", inbox, 0)) },
+	done:   func(w *world) error { return errors.Join(want(w, "fresh", inbox, 1), want(w, "also fresh", inbox, 1)) },
+	undone: func(w *world) error { return errors.Join(want(w, "fresh", inbox, 0), want(w, "also fresh", inbox, 0)) },
 }
 
 func TestFaultWalkAppendAll(t *testing.T) {
