@@ -61,13 +61,17 @@ func inHome(env cli.Env, path string) string {
 
 // queue is what becomes of a message that is not sent now.
 type queue struct {
-	env   cli.Env
-	o     *options
-	s     *settings
-	spool *spool.Spool
-	// buried says that what was refused for good is kept, and its sender told by mail.
-	buried bool
+	env    cli.Env
+	o      *options
+	s      *settings
+	spool  *spool.Spool
+	buried bool // what was refused for good is kept, and its sender is told by mail
+	lost   bool // something could not be kept
 }
+
+// kept says of a message with an error that nobody else need keep it: it is here for all
+// whom it did not reach, and its sender will hear of it.
+func (q *queue) kept() bool { return q.buried && !q.lost }
 
 // openQueue returns nil where no queue is configured.
 func openQueue(env cli.Env, o *options, s *settings) (*queue, error) {
@@ -175,6 +179,7 @@ func (q *queue) settle(ctx context.Context, m *compose.Message, err error) (id s
 	why.Done, why.Never = nil, nil // it is added without them
 	id, addErr := q.add(m, to, why)
 	if addErr != nil {
+		q.lost = true
 		return "", cli.Errorf(cli.TempFail, "%w", errors.Join(err, addErr))
 	}
 	if len(outcome.Never) > 0 {
@@ -195,10 +200,12 @@ func (q *queue) bury(m *compose.Message, to []string, err error) {
 	why := failure(err)
 	why.Permanent, why.Done, why.Never = true, nil, nil
 	id, addErr := q.add(m, to, why)
-	if q.buried = addErr == nil; !q.buried {
+	if addErr != nil {
+		q.lost = true
 		fmt.Fprintf(q.env.Stderr, "%s: the queue: %s\n", name, cli.Printable(addErr.Error()))
 		return
 	}
+	q.buried = true
 	fmt.Fprintf(q.env.Stderr, "%s: kept in the queue as %s, which is given up; its sender gets a report\n", name, id)
 	q.behind("-qI" + id)
 }

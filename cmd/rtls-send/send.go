@@ -204,7 +204,7 @@ func (c *composing) sendOrKeep(ctx context.Context, m *compose.Message) (receipt
 	receipt, err = c.submitNow(ctx, m)
 	if q != nil {
 		id, err = q.settle(ctx, m, err)
-		kept = q.buried
+		kept = q.kept()
 	}
 	return receipt, id, kept, err
 }
