@@ -164,8 +164,8 @@ func (z *summaries) keep(uid uint32, s outcome) {
 	z.fresh = append(z.fresh, store.Summary{UID: uid, Stamp: s.stamp, Octets: all[before:len(all):len(all)]})
 }
 
-// flush hands the store what was worked out. The client need not wait for that, and
-// trouble with it costs nothing but time.
+// flush hands the store what was worked out. The client need not wait for that, nor does
+// the command, whose context may end with it; trouble with it costs nothing but time.
 func (z *summaries) flush(ctx context.Context) {
 	if len(z.fresh) == 0 {
 		return
@@ -174,7 +174,7 @@ func (z *summaries) flush(ctx context.Context) {
 	z.fresh, z.octets, z.flushed = nil, nil, true
 	z.writing.Wait()
 	z.writing.Go(func() {
-		if err := z.box.PutSummaries(ctx, list); err != nil && ctx.Err() == nil {
+		if err := z.box.PutSummaries(context.WithoutCancel(ctx), list); err != nil {
 			z.log.Warn("keep summaries", "mailbox", z.box.Name(), "err", err)
 		}
 	})
