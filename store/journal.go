@@ -20,7 +20,7 @@ import (
 // named by a digest of both. It is text: a line that says what it is, then a line for
 // each message.
 //
-//	rtls-import 1 "imaps://alice@old.example:993/INBOX"
+//	rtls-import 1 "imap://alice@old.example:993/INBOX"
 //	9d0a4c11 + 0123456789abcdef0123456789abcdef "1275660208" "25006"
 //
 // They are a checksum (CRC-32C) of what follows it, + for a message that was added or =
