@@ -48,8 +48,6 @@ type entry struct {
 
 const journalStart = "rtls-import 1 "
 
-var journalTable = crc32.MakeTable(crc32.Castagnoli)
-
 func (a *Account) openJournal(dir, source, object, epoch string) (*journal, error) {
 	sum := sha256.Sum256([]byte(source + "\x00" + object))
 	j := &journal{
@@ -108,7 +106,7 @@ func (j *journal) read(f vfs.File, epoch string) (bad int, err error) {
 
 func parseEntry(line string) (e entry, ok bool) {
 	check, rest, ok := strings.Cut(line, " ")
-	if !ok || check != fmt.Sprintf("%08x", crc32.Checksum([]byte(rest), journalTable)) {
+	if !ok || check != fmt.Sprintf("%08x", crc32.Checksum([]byte(rest), castagnoli())) {
 		return e, false
 	}
 	var sign, sum string
@@ -129,7 +127,7 @@ func (e *entry) String() string {
 		sign = '='
 	}
 	text := fmt.Sprintf("%c %x %q %q", sign, e.sum, e.epoch, e.id)
-	return fmt.Sprintf("%08x %s", crc32.Checksum([]byte(text), journalTable), text)
+	return fmt.Sprintf("%08x %s", crc32.Checksum([]byte(text), castagnoli()), text)
 }
 
 // note adds an entry. What a process has noted stays when it is killed.
