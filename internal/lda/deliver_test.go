@@ -2,7 +2,6 @@ package lda
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -167,7 +166,7 @@ Received: from relay (unix)
 `},
 		{"LMTPS with everything", Envelope{
 			ID: "ID1", Protocol: "UTF8LMTPS", Client: "relay", Remote: "[192.0.2.1]", Ret: "FULL", EnvID: "e+2B1", RequireTLS: true,
-			TLS: &tls.ConnectionState{Version: tls.VersionTLS12, CipherSuite: tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256},
+			TLS: &TLS{"TLS 1.2", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
 		}, Recipient{Address: "u1@example.org", Notify: "NEVER", ORcpt: "rfc822;u1+2Bx@example.org"}, `Return-Path: <>
 Delivered-To: u1@example.org
 RTLS-Delivery: tag=require; origin=esmtp; ret=HDRS;
@@ -200,7 +199,7 @@ Received: from relay ([192.0.2.1])
 }
 
 func TestTag(t *testing.T) {
-	inTLS := Envelope{Protocol: "LMTPS", TLS: &tls.ConnectionState{}}
+	inTLS := Envelope{Protocol: "LMTPS", TLS: &TLS{}}
 	withTag := inTLS
 	withTag.RequireTLS = true
 	clear := Envelope{Protocol: "LMTP"}
@@ -484,7 +483,7 @@ func TestLog(t *testing.T) {
 	}
 	env := Envelope{
 		ID: "ID1", Sender: "s@example.org", Protocol: "LMTPS", QueueID: "Q1", RequireTLS: true,
-		TLS: &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
+		TLS: &TLS{"TLS 1.3", "TLS_AES_128_GCM_SHA256"},
 	}
 	a.Deliver(t.Context(), env, append(threeRecipients[:2:2], Recipient{Address: "loop", User: "u4"}),
 		strings.NewReader("Message-ID: <m@x>\nTLS-Required: No\nRTLS-Delivery: x\nReceived: x\nDelivered-To: loop\n\n"))

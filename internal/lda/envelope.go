@@ -1,10 +1,6 @@
 package lda
 
-import (
-	"crypto/tls"
-
-	"rtls/store"
-)
+import "rtls/store"
 
 // Envelope is what is known of a message apart from its bytes and recipients.
 // What goes into header fields has to be free of line ends: addresses pass
@@ -16,13 +12,20 @@ type Envelope struct {
 	Protocol   string // "LMTP", "LMTPS", "UTF8LMTP", "UTF8LMTPS"; empty on the command line
 	Client     string // name that the client gave itself
 	Remote     string // where the client is: an address, or "unix"
-	TLS        *tls.ConnectionState
+	TLS        *TLS   // nil without
 	Local      bool   // the client is a local process whose user we trust
 	Stranger   bool   // clients have to show certificates, and this one has not
 	RequireTLS bool   // REQUIRETLS was on MAIL, or the command line says so
 	Ret        string // "FULL" or "HDRS": what a report may hold (RFC 3461 section 4.3)
 	EnvID      string // xtext, as received (RFC 3461 section 4.4)
 	QueueID    string // the mail transfer agent's own, for the log and for DeliverOnce
+}
+
+// TLS is what a message came through, in the words of package tls, which a delivery
+// does not need otherwise.
+type TLS struct {
+	Version string // "TLS 1.3"
+	Cipher  string // "TLS_AES_128_GCM_SHA256"
 }
 
 // Recipient is one resolved recipient. Whoever hands it to the agent gets one

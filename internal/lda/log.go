@@ -2,7 +2,6 @@ package lda
 
 import (
 	"context"
-	"crypto/tls"
 	"log/slog"
 	"strings"
 )
@@ -43,7 +42,7 @@ func (j *job) log(ctx context.Context, r Recipient, c *storedCopy, err error) {
 	more("proto", env.Protocol)
 	more("peer", env.Remote)
 	if env.TLS != nil {
-		more("tls", strings.TrimPrefix(tls.VersionName(env.TLS.Version), "TLS ")+" "+tls.CipherSuiteName(env.TLS.CipherSuite))
+		more("tls", strings.TrimPrefix(env.TLS.Version, "TLS ")+" "+env.TLS.Cipher)
 	}
 	more("msgid", j.h.messageID[:min(len(j.h.messageID), 250)])
 	more("notify", r.Notify)

@@ -2,7 +2,6 @@ package lda
 
 import (
 	"bytes"
-	"crypto/tls"
 	"strings"
 	"time"
 
@@ -37,8 +36,8 @@ func (j *job) writeDelivery(line func(...string), r *Recipient) {
 	env, v := &j.env, &j.v
 	version, cipher := "none", ""
 	if env.TLS != nil {
-		version = strings.Replace(tls.VersionName(env.TLS.Version), " ", "v", 1)
-		cipher = "; cipher=" + tls.CipherSuiteName(env.TLS.CipherSuite)
+		version = strings.Replace(env.TLS.Version, " ", "v", 1)
+		cipher = "; cipher=" + env.TLS.Cipher
 	}
 	more := func(name, value string) string {
 		if value == "" {
@@ -84,7 +83,7 @@ func (j *job) writeReceived(line func(...string), r *Recipient) {
 		line("\tid ", env.ID, " for <", r.Address, ">")
 	}
 	if env.TLS != nil {
-		line("\ttls ", tls.CipherSuiteName(env.TLS.CipherSuite))
+		line("\ttls ", env.TLS.Cipher)
 	}
 	line("\t; ", j.start.Format(time.RFC1123Z))
 }

@@ -2,6 +2,7 @@ package lmtp
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -244,7 +245,6 @@ func (c *conn) envelope() lda.Envelope {
 		Protocol:   "LMTP",
 		Client:     c.client,
 		Remote:     c.remote(),
-		TLS:        c.tls,
 		Local:      c.local,
 		Stranger:   c.stranger(),
 		RequireTLS: m.requireTLS,
@@ -252,6 +252,7 @@ func (c *conn) envelope() lda.Envelope {
 		EnvID:      m.envID,
 	}
 	if c.tls != nil {
+		env.TLS = &lda.TLS{Version: tls.VersionName(c.tls.Version), Cipher: tls.CipherSuiteName(c.tls.CipherSuite)}
 		env.Protocol += "S" // RFC 3848
 	}
 	if m.utf8 {
