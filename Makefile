@@ -6,7 +6,7 @@ GO ?= go
 
 all: build
 
-# Without C the commands start a quarter faster; see internal/auth/system.go.
+# Without C the commands start a quarter faster; see internal/users/system.go.
 # PAM=1 is for rtls-imapd with PAM, which takes C and libpam0g-dev.
 build:
 	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...

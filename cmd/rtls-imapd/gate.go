@@ -12,6 +12,7 @@ import (
 	"rtls/internal/auth"
 	"rtls/internal/config"
 	"rtls/internal/oauth"
+	"rtls/internal/users"
 )
 
 // Bounds of asking somebody else for a password. Each question may be a process.
@@ -21,7 +22,7 @@ const (
 )
 
 // newGate makes what users have to pass, having looked at all that it will need.
-func newGate(f *config.File, directory *auth.Directory, logger *slog.Logger) (*auth.Gate, error) {
+func newGate(f *config.File, directory *users.Directory, logger *slog.Logger) (*auth.Gate, error) {
 	gate := &auth.Gate{Users: auth.Open(f.Store.Users), Only: f.IMAPD.Mechanisms}
 	if err := f.CheckMechanisms(auth.KnownMechanism); err != nil {
 		return nil, err

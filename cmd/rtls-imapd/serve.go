@@ -19,6 +19,7 @@ import (
 	"rtls/internal/imap/server"
 	"rtls/internal/systemd"
 	"rtls/internal/tlsconf"
+	"rtls/internal/users"
 	"rtls/store"
 )
 
@@ -97,7 +98,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 	if err := checkRoot(f); err != nil {
 		return nil, nil, err
 	}
-	directory := auth.NewDirectory(f.Store)
+	directory := users.NewDirectory(f.Store)
 	gate, err := newGate(f, directory, logger)
 	if err != nil {
 		return nil, nil, cli.Errorf(cli.Config, "%w", err)
@@ -133,7 +134,7 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 
 // accounts opens the accounts of users.
 type accounts struct {
-	users   *auth.Directory
+	users   *users.Directory
 	options *store.Options
 }
 

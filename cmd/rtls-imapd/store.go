@@ -20,6 +20,7 @@ import (
 	"rtls/internal/config"
 	"rtls/internal/imap/fulltext"
 	"rtls/internal/owner"
+	"rtls/internal/users"
 	"rtls/store"
 )
 
@@ -111,7 +112,7 @@ func openAccount(env cli.Env, o *options) (a *store.Account, limit store.Quota, 
 		if err != nil {
 			return nil, limit, err
 		}
-		r, ok, err := auth.NewDirectory(f.Store).Lookup(o.user)
+		r, ok, err := users.NewDirectory(f.Store).Lookup(o.user)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, limit, cli.Errorf(cli.Config, "%w", err)
 		}

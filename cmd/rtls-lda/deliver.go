@@ -11,10 +11,10 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/lda"
 	"rtls/internal/maillog"
+	"rtls/internal/users"
 )
 
 // deliverOne delivers the message on standard input. What it writes to standard
@@ -77,12 +77,12 @@ func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger, 
 			return err
 		}
 	}
-	users := newAccounts(f)
-	users.found = make(map[string]auth.Record)
-	if users.uid == 0 {
-		users.uid = -1 // whose mail it is decides
+	known := newAccounts(f)
+	known.found = make(map[string]users.Record)
+	if known.uid == 0 {
+		known.uid = -1 // whose mail it is decides
 	}
-	cfg := agentConfig(f, users, logger)
+	cfg := agentConfig(f, known, logger)
 	cfg.DryRun = o.dryRun
 	cfg.Send = sender(f, o.config, env)
 	if o.explain {
@@ -98,7 +98,7 @@ func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger, 
 	for _, t := range rcpt.Also {
 		names = append(names, t.User)
 	}
-	if err := users.becomeFor(names); err != nil {
+	if err := known.becomeFor(names); err != nil {
 		logger.Error("cannot deliver as the recipient", "user", rcpt.User, "err", err)
 		return &lda.Error{Code: 451, Status: "4.3.5", Text: "the delivery agent runs as the wrong user", Err: err}
 	}

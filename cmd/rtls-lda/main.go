@@ -13,10 +13,10 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/lda"
+	"rtls/internal/users"
 	"rtls/store"
 )
 
@@ -87,10 +87,10 @@ func loadConfig(o *options, lmtp bool) (*config.File, error) {
 }
 
 // agentConfig is what the configuration says about deliveries.
-func agentConfig(f *config.File, users *accounts, logger *slog.Logger) lda.Config {
+func agentConfig(f *config.File, known *accounts, logger *slog.Logger) lda.Config {
 	cfg := lda.Config{
 		Hostname:           f.Hostname,
-		Lookup:             users.lookup,
+		Lookup:             known.lookup,
 		Domains:            f.LDA.Domains,
 		Delimiter:          f.LDA.Delimiter,
 		Logger:             logger,
@@ -145,7 +145,7 @@ func checkConfig(o *options, env cli.Env) error {
 // checkUsers looks at what says who has an account, and whose files they are.
 func checkUsers(f *config.File) error {
 	if f.Store.Users != "" {
-		if _, err := auth.Open(f.Store.Users).Known("postmaster"); err != nil {
+		if _, err := users.Open(f.Store.Users).Known("postmaster"); err != nil {
 			return err
 		}
 	}

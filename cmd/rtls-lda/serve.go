@@ -12,13 +12,13 @@ import (
 	"os"
 	"time"
 
-	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/lda"
 	"rtls/internal/lmtp"
 	"rtls/internal/systemd"
 	"rtls/internal/tlsconf"
+	"rtls/internal/users"
 )
 
 // serve serves LMTP until ctx ends.
@@ -28,13 +28,13 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	users := newAccounts(f)
-	server, err := newServer(f, users, logger, sender(f, o.config, env))
+	known := newAccounts(f)
+	server, err := newServer(f, known, logger, sender(f, o.config, env))
 	if err != nil {
 		return cli.Errorf(cli.Config, "%w", err)
 	}
 	if o.lmtp[0].kind == "stdio" {
-		if err := giveUpRoot(users, logger); err != nil {
+		if err := giveUpRoot(known, logger); err != nil {
 			return err
 		}
 		return serveStdio(ctx, server, env)
@@ -49,7 +49,7 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := giveUpRoot(users, logger); err != nil {
+	if err := giveUpRoot(known, logger); err != nil {
 		return err
 	}
 	for _, l := range listeners {
@@ -99,17 +99,17 @@ func greets(ctx context.Context, addr net.Addr) error {
 
 // giveUpRoot leaves one user to deliver as. It comes when sockets and certificate are
 // open, which that user may have no right to.
-func giveUpRoot(users *accounts, logger *slog.Logger) error {
-	if err := users.become(auth.Record{UID: -1}); err != nil {
+func giveUpRoot(known *accounts, logger *slog.Logger) error {
+	if err := known.become(users.Record{UID: -1}); err != nil {
 		return cli.Errorf(cli.Config, "%w", err)
 	}
-	if users.uid == 0 {
+	if known.uid == 0 {
 		logger.Warn("everything is delivered as root, as user under [lda] says")
 	}
 	return nil
 }
 
-func newServer(f *config.File, users *accounts, logger *slog.Logger, send func(context.Context, lda.Onward) error) (*lmtp.Server, error) {
+func newServer(f *config.File, known *accounts, logger *slog.Logger, send func(context.Context, lda.Onward) error) (*lmtp.Server, error) {
 	tlsConfig, err := serverTLS(f)
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func newServer(f *config.File, users *accounts, logger *slog.Logger, send func(c
 	if err != nil {
 		return nil, err
 	}
-	agent := agentConfig(f, users, logger)
+	agent := agentConfig(f, known, logger)
 	agent.Send, agent.Reports = send, f.LDA.SuccessReports
 	return &lmtp.Server{
 		Hostname:   f.Hostname,

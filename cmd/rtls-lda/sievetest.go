@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"os"
 
-	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/lda"
 	"rtls/internal/sieve"
+	"rtls/internal/users"
 )
 
 // sieveTest runs a script on the message and says what it does and what would come
@@ -30,12 +30,12 @@ func sieveTest(ctx context.Context, o *options, env cli.Env) error {
 		if err != nil {
 			return err
 		}
-		users := newAccounts(f)
-		users.found = make(map[string]auth.Record)
-		users.uid = -1
-		cfg = agentConfig(f, users, slog.New(slog.DiscardHandler))
+		known := newAccounts(f)
+		known.found = make(map[string]users.Record)
+		known.uid = -1
+		cfg = agentConfig(f, known, slog.New(slog.DiscardHandler))
 		cfg.Lookup = func(name string) (lda.User, bool, error) {
-			u, ok, err := users.lookup(name)
+			u, ok, err := known.lookup(name)
 			u.Script = o.script
 			return u, ok, err
 		}

@@ -8,28 +8,28 @@ import (
 	"strconv"
 	"strings"
 
-	"rtls/internal/auth"
 	"rtls/internal/config"
 	"rtls/internal/lda"
 	"rtls/internal/owner"
+	"rtls/internal/users"
 	"rtls/store"
 )
 
 // accounts finds the accounts that this process may deliver to.
 type accounts struct {
-	directory *auth.Directory
+	directory *users.Directory
 	config    *config.File
-	uid       int                    // whom we deliver as; -1: not decided yet
-	found     map[string]auth.Record // nil: not to be remembered
+	uid       int                     // whom we deliver as; -1: not decided yet
+	found     map[string]users.Record // nil: not to be remembered
 }
 
 func newAccounts(f *config.File) *accounts {
-	return &accounts{directory: auth.NewDirectory(f.Store), config: f, uid: os.Geteuid()}
+	return &accounts{directory: users.NewDirectory(f.Store), config: f, uid: os.Geteuid()}
 }
 
 // record finds a user. One that was found stays found: whom we have become since may
 // not be allowed to look.
-func (a *accounts) record(name string) (auth.Record, bool, error) {
+func (a *accounts) record(name string) (users.Record, bool, error) {
 	if r, ok := a.found[name]; ok {
 		return r, true, nil
 	}
@@ -64,7 +64,7 @@ var errRoot = errors.New(`started as root, and there is nobody to become: write 
 
 // ownerOf says who a user's mail belongs to: whom the user database names, whom the
 // configuration names, who owns the store.
-func ownerOf(f *config.File, r auth.Record) (uid, gid int, err error) {
+func ownerOf(f *config.File, r users.Record) (uid, gid int, err error) {
 	switch {
 	case r.UID == 0:
 		return 0, 0, fmt.Errorf("the mail of %s belongs to root, and nothing is delivered as root: make an alias for it", r.Name)
@@ -102,7 +102,7 @@ func systemUser(name string) (uid, gid int, err error) {
 
 // become gives root's rights up for good, in all threads. It does nothing for a
 // process that is not root's, and for root where the configuration says so.
-func (a *accounts) become(r auth.Record) error {
+func (a *accounts) become(r users.Record) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -119,7 +119,7 @@ func (a *accounts) becomeFor(names []string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	var first auth.Record
+	var first users.Record
 	for i, name := range names {
 		r, ok, err := a.record(name)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"rtls/internal/config"
 	"rtls/internal/scram"
+	"rtls/internal/users"
 )
 
 // ValidName says whether a user can have that name: what config.ValidUser says, and
@@ -53,7 +54,7 @@ func (u *Users) add(e entry) error {
 		return err
 	}
 	return u.edit(func(text []byte) ([]byte, error) {
-		if _, _, ok := find(text, e.name); ok {
+		if _, _, ok := users.Find(text, e.name); ok {
 			return nil, fmt.Errorf("user %s: %w", e.name, fs.ErrExist)
 		}
 		if len(text) > 0 && !bytes.HasSuffix(text, []byte("\n")) {
@@ -113,7 +114,7 @@ func resolve(path string) (string, error) {
 // it gets, nil for no file. The lock is the directory's, so that nothing is left lying
 // around.
 func (u *Users) edit(change func(text []byte) ([]byte, error)) error {
-	path, err := resolve(u.path)
+	path, err := resolve(u.Path())
 	if err != nil {
 		return fmt.Errorf("user database: %w", err)
 	}
@@ -132,7 +133,7 @@ func (u *Users) editFile(path string, change func(text []byte) ([]byte, error)) 
 	if err := lock(dir); err != nil {
 		return fmt.Errorf("lock %s: %w", dir.Name(), err)
 	}
-	text, info, err := read(path)
+	text, info, err := users.Read(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

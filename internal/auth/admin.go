@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rtls/internal/config"
+	"rtls/internal/users"
 )
 
 // ErrNoUser says that there is no user of that name in the file.
@@ -49,7 +50,7 @@ func (u *Users) List() ([]User, error) {
 		seen[string(name)] = true
 		user, err := parseEntry(string(name), string(rest)).user()
 		if err != nil {
-			return nil, fmt.Errorf("user database: %s:%d: %w", u.path, number, err)
+			return nil, fmt.Errorf("user database: %s:%d: %w", u.Path(), number, err)
 		}
 		all = append(all, user)
 	}
@@ -111,7 +112,7 @@ func (u *Users) Enable(name string) error {
 // Remove takes a user out of the file, and all lines of that name with it.
 func (u *Users) Remove(name string) error {
 	return u.edit(func(text []byte) ([]byte, error) {
-		if _, _, ok := find(text, name); !ok {
+		if _, _, ok := users.Find(text, name); !ok {
 			return nil, ErrNoUser
 		}
 		var kept []byte
@@ -179,7 +180,7 @@ func (u *Users) RevokeApp(name, appName string) error {
 // change rewrites a user's line.
 func (u *Users) change(name string, change func(*entry) error) error {
 	return u.edit(func(text []byte) ([]byte, error) {
-		rest, line, ok := find(text, name)
+		rest, line, ok := users.Find(text, name)
 		if !ok {
 			return nil, ErrNoUser
 		}

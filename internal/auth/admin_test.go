@@ -107,7 +107,7 @@ func TestAdmin(t *testing.T) {
 
 func mustRead(t *testing.T, u *Users) []byte {
 	t.Helper()
-	text, err := os.ReadFile(u.path)
+	text, err := os.ReadFile(u.Path())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"rtls/internal/users"
 )
 
 // Ban is an address that is shut out, or an address or user that is slowed down.
@@ -22,7 +24,7 @@ type Ban struct {
 // Bans returns what the throttle has written down, the bans first. It is a few seconds
 // old where there is no ban.
 func (s *State) Bans(now time.Time) ([]Ban, error) {
-	text, _, err := read(s.path("throttle"))
+	text, _, err := users.Read(s.path("throttle"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Ban{}, nil
 	}
@@ -71,7 +73,7 @@ func (s *State) Lift(who string) error {
 	}
 	path := s.path("throttle")
 	return locked(path, func() error {
-		text, info, err := read(path)
+		text, info, err := users.Read(path)
 		if err != nil {
 			return fmt.Errorf("nobody has failed to log in: %w", err)
 		}

@@ -14,6 +14,8 @@ import (
 	"github.com/xdg-go/scram"
 
 	own "rtls/internal/scram"
+
+	"rtls/internal/users"
 )
 
 // The example of RFC 7677 section 3: password "pencil".
@@ -91,7 +93,7 @@ func TestScramVerifierIsTiedToTheHash(t *testing.T) {
 	add(t, g.Users, "alice", "secret")
 	passes(t, g, "alice", "secret", true)
 	passes(t, g, "alice", "Secret", false)
-	text, _ := os.ReadFile(g.Users.path)
+	text, _ := os.ReadFile(g.Users.Path())
 	before := string(text)
 
 	// Somebody sets a password with doveadm pw.
@@ -129,7 +131,7 @@ func TestScramIsOffered(t *testing.T) {
 	u.NoScram = true
 	add(t, u, "bob", "secret")
 	offered("PLAIN LOGIN")
-	text, _ := os.ReadFile(u.path)
+	text, _ := os.ReadFile(u.Path())
 	write(t, u, strings.Replace(string(text), "bob:", "bob:!", 1))
 	offered("SCRAM-SHA-256 PLAIN LOGIN")
 	write(t, u, "# nobody\n")
@@ -170,7 +172,7 @@ func TestScramSaltsOfNobody(t *testing.T) {
 	if err := os.Chmod(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := MakeState(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrPermissions) {
+	if _, err := MakeState(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, users.ErrPermissions) {
 		t.Errorf("%v", err)
 	}
 }

@@ -162,11 +162,12 @@ func (g *Gate) decoy(name string) verifier {
 func (u *Users) scramReady() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.refreshLocked() != nil {
+	text, err := u.refreshLocked()
+	if err != nil {
 		return false
 	}
 	if u.ready == nil {
-		ready := allScram(u.text)
+		ready := allScram(text)
 		u.ready = &ready
 	}
 	return *u.ready

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"rtls/internal/users"
 )
 
 // State is a directory with what a server has to remember from one run to the next:
@@ -46,7 +48,7 @@ func OpenState(dir string, logger *slog.Logger) (*State, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("state directory: %s is not a directory", dir)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("state directory: %s is %w; run chmod 700 %[1]s", dir, ErrPermissions)
+		return nil, fmt.Errorf("state directory: %s is %w; run chmod 700 %[1]s", dir, users.ErrPermissions)
 	}
 	return &State{dir: dir, logger: logger, used: make(map[string]time.Time)}, nil
 }

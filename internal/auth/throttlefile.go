@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rtls/internal/users"
 )
 
 // throttleFile is where a throttle is kept, so that a restart does not give guessers a
@@ -34,9 +36,9 @@ type throttleFile struct {
 	path   string // empty: nothing is kept
 	logger *slog.Logger
 
-	stamp  stamp     // of what was written or read last
-	saved  time.Time // when it was last written
-	looked time.Time // when the stamp was last compared
+	stamp  users.Stamp // of what was written or read last
+	saved  time.Time   // when it was last written
+	looked time.Time   // when the stamp was last compared
 	timer  *time.Timer
 	urgent bool
 	closed bool
@@ -116,7 +118,7 @@ func (t *Throttle) saveLocked(now time.Time) error {
 	}
 	t.file.saved = now
 	return locked(t.file.path, func() error {
-		if info, err := os.Stat(t.file.path); err == nil && stampOf(info) != t.file.stamp {
+		if info, err := os.Stat(t.file.path); err == nil && users.StampOf(info) != t.file.stamp {
 			if err := t.readLocked(); err != nil {
 				return err
 			}
@@ -128,7 +130,7 @@ func (t *Throttle) saveLocked(now time.Time) error {
 		if err != nil {
 			return err
 		}
-		t.file.stamp = stampOf(info)
+		t.file.stamp = users.StampOf(info)
 		return nil
 	})
 }
@@ -153,7 +155,7 @@ func (t *Throttle) lookLocked(now time.Time) {
 		return
 	}
 	f.looked = now
-	if info, err := os.Stat(f.path); err != nil || stampOf(info) == f.stamp {
+	if info, err := os.Stat(f.path); err != nil || users.StampOf(info) == f.stamp {
 		return
 	}
 	if err := t.readLocked(); err != nil {
@@ -163,14 +165,14 @@ func (t *Throttle) lookLocked(now time.Time) {
 
 // readLocked must be called with mu held.
 func (t *Throttle) readLocked() error {
-	text, info, err := read(t.file.path)
+	text, info, err := users.Read(t.file.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	t.file.stamp = stampOf(info)
+	t.file.stamp = users.StampOf(info)
 	saved, bad := parseThrottle(text)
 	if bad > 0 {
 		t.file.logger.Error("lines about failed logins are damaged, and left out", "file", t.file.path, "lines", bad)

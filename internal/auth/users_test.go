@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"rtls/internal/users"
 )
 
 // cheap is a cost that tests can pay.
@@ -28,7 +30,7 @@ func testUsers(t *testing.T) *Users {
 
 func write(t *testing.T, u *Users, text string) {
 	t.Helper()
-	if err := os.WriteFile(u.path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(u.Path(), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -73,11 +75,11 @@ func TestAddAndVerify(t *testing.T) {
 	known(t, u, "alice@example.org:", false)
 	known(t, u, "", false)
 
-	info, err := os.Stat(u.path)
+	info, err := os.Stat(u.Path())
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if left, _ := os.ReadDir(filepath.Dir(u.path)); len(left) != 1 {
+	if left, _ := os.ReadDir(filepath.Dir(u.Path())); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}
 }
@@ -135,7 +137,7 @@ func TestDamagedHash(t *testing.T) {
 		write(t, u, "bob:"+good+"\nalice:"+field+"\n")
 		known(t, u, "alice", true)
 		_, ok, err := u.Verify(t.Context(), "alice", "secret")
-		if ok || err == nil || !strings.Contains(err.Error(), u.path+":2: ") {
+		if ok || err == nil || !strings.Contains(err.Error(), u.Path()+":2: ") {
 			t.Errorf("%s: %t, %v", field, ok, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
@@ -154,17 +156,17 @@ func TestFileThatIsNotToBeRead(t *testing.T) {
 		words string
 	}{
 		{"absent", func(string) error { return nil }, fs.ErrNotExist, "rtls-imapd user add NAME"},
-		{"group", func(path string) error { return os.Chmod(path, 0o640) }, ErrPermissions, "chmod 600"},
-		{"others", func(path string) error { return os.Chmod(path, 0o604) }, ErrPermissions, "chmod 600"},
+		{"group", func(path string) error { return os.Chmod(path, 0o640) }, users.ErrPermissions, "chmod 600"},
+		{"others", func(path string) error { return os.Chmod(path, 0o604) }, users.ErrPermissions, "chmod 600"},
 		{"directory", func(path string) error { return os.Mkdir(path, 0o700) }, nil, "is not a file"},
 		{"FIFO", func(path string) error { return syscall.Mkfifo(path, 0o600) }, nil, "is not a file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := testUsers(t)
-			if errors.Is(c.is, ErrPermissions) {
+			if errors.Is(c.is, users.ErrPermissions) {
 				write(t, u, "alice:"+h+"\n")
 			}
-			if err := c.make(u.path); err != nil {
+			if err := c.make(u.Path()); err != nil {
 				t.Fatal(err)
 			}
 			_, err := u.Known("alice")
@@ -201,7 +203,7 @@ func TestFileChanges(t *testing.T) {
 	known(t, u, "alice", false)
 	verify(t, u, "alice", "b", false)
 
-	if err := os.Remove(u.path); err != nil {
+	if err := os.Remove(u.Path()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := u.Known("alice"); !errors.Is(err, fs.ErrNotExist) {
@@ -212,7 +214,7 @@ func TestFileChanges(t *testing.T) {
 func TestAddRefuses(t *testing.T) {
 	u := testUsers(t)
 	add(t, u, "alice", "secret")
-	before, _ := os.ReadFile(u.path)
+	before, _ := os.ReadFile(u.Path())
 	if err := u.Add("alice", "other"); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a name that is there: %v", err)
 	}
@@ -227,7 +229,7 @@ func TestAddRefuses(t *testing.T) {
 		}
 		verify(t, u, "alice", password, false)
 	}
-	if after, _ := os.ReadFile(u.path); !bytes.Equal(before, after) {
+	if after, _ := os.ReadFile(u.Path()); !bytes.Equal(before, after) {
 		t.Errorf("the file has changed:\n%s", after)
 	}
 }
@@ -238,7 +240,7 @@ func TestAddKeepsTheFile(t *testing.T) {
 	const before = "# ours\r\n\nbob:*:1:2\nno colon"
 	write(t, u, before)
 	add(t, u, "alice", "secret")
-	after, err := os.ReadFile(u.path)
+	after, err := os.ReadFile(u.Path())
 	if err != nil || !strings.HasPrefix(string(after), before+"\nalice:{ARGON2ID}$argon2id$v=19$m=8,t=1,p=1$") || !strings.HasSuffix(string(after), "\n") {
 		t.Errorf("%v:\n%s", err, after)
 	}
@@ -250,11 +252,11 @@ func TestAddFollowsALink(t *testing.T) {
 	if err := os.WriteFile(target, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(target, u.path); err != nil {
+	if err := os.Symlink(target, u.Path()); err != nil {
 		t.Fatal(err)
 	}
 	add(t, u, "alice", "secret")
-	if info, err := os.Lstat(u.path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+	if info, err := os.Lstat(u.Path()); err != nil || info.Mode()&fs.ModeSymlink == 0 {
 		t.Errorf("the link is gone: %v, %v", info, err)
 	}
 	known(t, Open(target), "alice", true)
@@ -276,7 +278,7 @@ func TestAddAtOnce(t *testing.T) {
 	done := make(chan error, n)
 	for i := range n {
 		go func() {
-			other := Open(u.path) // as another process would
+			other := Open(u.Path()) // as another process would
 			other.cost, other.iterations = cheap, 4096
 			done <- other.Add(fmt.Sprintf("user%d", i), "secret")
 			results <- other.Add("same", fmt.Sprint(i))
@@ -427,10 +429,10 @@ func FuzzFind(f *testing.F) {
 		if before != "" && !strings.HasSuffix(before, "\n") {
 			before += "\n"
 		}
-		if _, _, ok := find([]byte(before), name); ok || ValidName(name) != nil {
+		if _, _, ok := users.Find([]byte(before), name); ok || ValidName(name) != nil {
 			return
 		}
-		rest, line, ok := find([]byte(before+name+":hash\n"+after), name)
+		rest, line, ok := users.Find([]byte(before+name+":hash\n"+after), name)
 		if !ok || string(rest) != "hash" || line != strings.Count(before, "\n")+1 {
 			t.Errorf("%q %d %t", rest, line, ok)
 		}
@@ -444,12 +446,12 @@ func BenchmarkKnown(b *testing.B) {
 	for i := range 100_000 {
 		fmt.Fprintf(&text, "user%d@example.org:%s\n", i, h)
 	}
-	if err := os.WriteFile(u.path, []byte(text.String()), 0o600); err != nil {
+	if err := os.WriteFile(u.Path(), []byte(text.String()), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("once", func(b *testing.B) {
 		for b.Loop() {
-			if ok, err := Open(u.path).Known("user99999@example.org"); !ok || err != nil {
+			if ok, err := Open(u.Path()).Known("user99999@example.org"); !ok || err != nil {
 				b.Fatal(ok, err)
 			}
 		}

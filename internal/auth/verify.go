@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"rtls/internal/scram"
+	"rtls/internal/users"
 )
 
 // credential is what a login is held against.
@@ -26,7 +27,7 @@ func (u *Users) credential(name string) (credential, error) {
 		return credential{}, err
 	}
 	c := credential{hash: decoy, name: name}
-	rest, line, ok := find(text, name)
+	rest, line, ok := users.Find(text, name)
 	if !ok {
 		return c, nil
 	}
@@ -36,7 +37,7 @@ func (u *Users) credential(name string) (credential, error) {
 		return c, nil
 	}
 	if err := c.fill(e); err != nil {
-		return credential{}, fmt.Errorf("user database: %s:%d: %w", u.path, line, err)
+		return credential{}, fmt.Errorf("user database: %s:%d: %w", u.Path(), line, err)
 	}
 	return c, nil
 }

@@ -1,4 +1,6 @@
-package auth
+// Package users knows who has an account, and where it is. Who may log in is package
+// auth's affair: a delivery needs none of that.
+package users
 
 import (
 	"bytes"
@@ -30,7 +32,7 @@ type Record struct {
 // Directory finds users: those of a passwd file and those of the system. It is safe
 // for concurrent use.
 type Directory struct {
-	Users *Users // nil: none
+	Users *File // nil: none
 
 	store config.Store
 	euid  int
@@ -116,12 +118,12 @@ func (d *Directory) lookupSystem(name string) (Record, bool, error) {
 // All of them can be empty or missing. uid and gid are numbers. Extra fields of
 // other names are passed over. The error is that of Known, or is for fields that
 // make no sense.
-func (u *Users) Lookup(name string) (Record, bool, error) {
-	text, _, err := u.current()
+func (u *File) Lookup(name string) (Record, bool, error) {
+	text, _, err := u.Text()
 	if err != nil {
 		return Record{}, false, err
 	}
-	rest, line, ok := find(text, name)
+	rest, line, ok := Find(text, name)
 	if !ok {
 		return Record{}, false, nil
 	}

@@ -1,8 +1,10 @@
-package auth
+package users
 
 import (
 	"errors"
+	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,8 +14,7 @@ import (
 // testDirectory knows the users of a file and a system with three users.
 func testDirectory(t *testing.T, text string, s config.Store, euid int) *Directory {
 	t.Helper()
-	u := testUsers(t)
-	s.Users = u.path
+	s.Users = filepath.Join(t.TempDir(), "passwd")
 	d := NewDirectory(s)
 	d.euid = euid
 	d.system = func(name string) (*user.User, error) {
@@ -30,7 +31,9 @@ func testDirectory(t *testing.T, text string, s config.Store, euid int) *Directo
 		return nil, user.UnknownUserError(name)
 	}
 	if text != "" {
-		write(t, u, text)
+		if err := os.WriteFile(s.Users, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return d
 }

@@ -1,6 +1,6 @@
 //go:build !cgo || osusergo
 
-package auth
+package users
 
 // allSources says that os/user asks the C library, which asks all sources.
 const allSources = false
