@@ -189,7 +189,7 @@ func TestDialogueK9(t *testing.T) {
 		C: 17 CREATE "Trash"
 		S: 17 OK [MAILBOXID (<*>)] CREATE completed
 		C: 18 UID COPY 2 "Trash"
-		S: 18 OK [COPYUID <*> 2 1] COPY completed
+		S: 18 OK [COPYUID <*> 2 1] UID COPY completed
 		C: 19 UID STORE 2 +FLAGS.SILENT (\Deleted)
 		S: 19 OK UID STORE completed
 		C: 20 UID EXPUNGE 2

@@ -67,7 +67,7 @@ func TestNotify(t *testing.T) {
 	c.script("C: DONE\nS: d OK IDLE completed")
 	// What the client does itself is no news to it, unless there is more.
 	c.script("C: e1 APPEND Lists/Im2000 {1+}\nC: x\nS: e1 OK [APPENDUID <*> 3] APPEND completed")
-	c.script("C: e2 UID COPY 1,3 Lists/Im2000\nS: e2 OK [COPYUID <*> 1,3 4:5] COPY completed")
+	c.script("C: e2 UID COPY 1,3 Lists/Im2000\nS: e2 OK [COPYUID <*> 1,3 4:5] UID COPY completed")
 	s.deliver("Lists/Lemonade", message(2), deliverMeta)
 	c.expect("* STATUS Lists/Lemonade (MESSAGES 1 UIDNEXT 3 UIDVALIDITY <*> UNSEEN 1 HIGHESTMODSEQ <*>)")
 	s.deliver("Lists/Im2000", message(2), deliverMeta)

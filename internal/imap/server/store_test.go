@@ -259,3 +259,24 @@ func TestKeywordCase(t *testing.T) {
 		}
 	}
 }
+
+// The answer names the command that was given, also where it has a response code.
+func TestAnswerNamesCommand(t *testing.T) {
+	s := newSite(t)
+	s.deliverN(1)
+	c := s.login("INBOX")
+	c.do("ENABLE CONDSTORE")
+	c.do("CREATE work")
+	c.script(`
+		C: a UID COPY 1 work
+		S: a OK [COPYUID <*> 1 1] UID COPY completed
+		C: b COPY 1 work
+		S: b OK [COPYUID <*> 1 2] COPY completed
+	`)
+	c.do(`STORE 1 +FLAGS.SILENT (\Deleted)`)
+	c.script(`
+		C: c UID EXPUNGE 1
+		S: * 1 EXPUNGE
+		S: c OK [HIGHESTMODSEQ <*>] UID EXPUNGE completed
+	`)
+}

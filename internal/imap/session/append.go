@@ -22,7 +22,7 @@ func (s *Session) append(ctx context.Context, c *command.Append) error {
 	if err != nil {
 		return err
 	}
-	s.ok(code, "APPEND completed")
+	s.code = code
 	return nil
 }
 
@@ -215,7 +215,7 @@ func (s *Session) copy(ctx context.Context, c command.Copy) error {
 		s.w.Status("*", "OK", code, "moved") // before the messages vanish (RFC 6851 section 4.3)
 		return nil
 	}
-	s.ok(code, "COPY completed")
+	s.code = code
 	return nil
 }
 

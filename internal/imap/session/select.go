@@ -261,7 +261,7 @@ func (s *Session) expunge(ctx context.Context, c command.Expunge) error {
 		return err
 	}
 	if s.enabled.condStore {
-		s.ok("HIGHESTMODSEQ "+strconv.FormatUint(s.sel.box.Snapshot().HighestModSeq(), 10), "EXPUNGE completed")
+		s.code = "HIGHESTMODSEQ " + strconv.FormatUint(s.sel.box.Snapshot().HighestModSeq(), 10)
 	}
 	return nil
 }
