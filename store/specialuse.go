@@ -1,5 +1,26 @@
 package store
 
+import (
+	"slices"
+	"strings"
+)
+
+// SpecialUses are those of RFC 6154 that a mailbox can be made for.
+func SpecialUses() []string {
+	return []string{"All", "Archive", "Drafts", "Flagged", "Junk", "Sent", "Trash"}
+}
+
+// SpecialUse finds the special use that a name in any case stands for, in the case
+// that the store keeps. It has no backslash.
+func SpecialUse(name string) (use string, ok bool) {
+	all := SpecialUses()
+	i := slices.IndexFunc(all, func(known string) bool { return strings.EqualFold(known, name) })
+	if i < 0 {
+		return "", false
+	}
+	return all[i], true
+}
+
 // usualNames are the names that clients and other servers give mailboxes with a
 // special use, most usual first.
 var usualNames = []struct {

@@ -39,6 +39,7 @@ type options struct {
 	app          string   // of an app password
 	mailbox      string   // of audit; empty: all of them
 	mailboxes    []string // of mailbox
+	specialUse   string   // of mailbox create; empty: none
 	mbox         string   // of export and import: a file
 	maildir      string   // of export and import: a directory
 	imap         string   // of import: a server, with its port
@@ -73,6 +74,7 @@ const usage = `usage: rtls-imapd [--config FILE]
        rtls-imapd [--config FILE] quota [--json] USER
        rtls-imapd [--config FILE] mailbox list [--json] USER
        rtls-imapd [--config FILE] mailbox create|delete|subscribe|unsubscribe USER MAILBOX...
+       rtls-imapd [--config FILE] mailbox create --special-use USE USER MAILBOX
        rtls-imapd [--config FILE] mailbox rename USER OLD NEW
        rtls-imapd [--config FILE] export [--quiet] USER [MAILBOX] --mbox FILE|--maildir DIR
        rtls-imapd [--config FILE] import [--quiet] [--json] USER [MAILBOX] --mbox FILE|--maildir DIR
@@ -87,6 +89,7 @@ const usage = `usage: rtls-imapd [--config FILE]
                         elsewhere
   --no-password         the user logs in with app passwords, or by other means
   --no-scram            write the hash alone, and nothing that SCRAM takes
+  --special-use USE     Archive, Drafts, Junk, Sent, Trash, All or Flagged
   --mbox FILE           - is standard input or output
   --maildir DIR         a Maildir
   --imap HOST[:PORT]    a server to copy mail from, over TLS; the port is 993, and with
@@ -118,6 +121,7 @@ func parseArgs(args []string) (*options, error) {
 	fs.BoolVar(&o.json, "json", false, "")
 	fs.BoolVar(&o.noPassword, "no-password", false, "")
 	fs.BoolVar(&o.noScram, "no-scram", false, "")
+	fs.StringVar(&o.specialUse, "special-use", "", "")
 	fs.StringVar(&o.mbox, "mbox", "", "")
 	fs.StringVar(&o.maildir, "maildir", "", "")
 	fs.StringVar(&o.imap, "imap", "", "")
@@ -165,6 +169,11 @@ func (o *options) checkFlags(given func(flag string) bool) error {
 		return err
 	}
 	lists := o.mode == modeStore || o.mode == modeWho || o.mode == modeQuota || o.mode == modeMailbox && o.action == "list" || o.mode == modeAudit || o.mode == modeUser && o.action == "list" || o.mode == modeUser && o.action == "app-password list" || o.mode == modeBan && o.action == "list"
+	if given("special-use") {
+		if err := o.checkSpecialUse(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case given("password-file") && !sets && o.imap == "":
 		return errors.New("--password-file goes with user add, user passwd and import --imap")

@@ -42,6 +42,19 @@ func (o *options) readMailboxCommand(words []string) error {
 	return auth.ValidName(o.user)
 }
 
+// checkSpecialUse makes sure that --special-use is one, for one mailbox that is made.
+func (o *options) checkSpecialUse() error {
+	if o.mode != modeMailbox || o.action != "create" || len(o.mailboxes) != 1 {
+		return errors.New("--special-use goes with mailbox create, of one mailbox")
+	}
+	use, ok := store.SpecialUse(strings.TrimPrefix(o.specialUse, `\`))
+	if !ok {
+		return fmt.Errorf("--special-use takes one of %s", strings.Join(store.SpecialUses(), ", "))
+	}
+	o.specialUse = use
+	return nil
+}
+
 // manageMailboxes does what stands behind mailbox. Of several mailboxes, those before
 // one that fails are done.
 func manageMailboxes(ctx context.Context, env cli.Env, o *options) error {
@@ -56,7 +69,7 @@ func manageMailboxes(ctx context.Context, env cli.Env, o *options) error {
 		err = a.RenameMailbox(ctx, o.mailboxes[0], o.mailboxes[1])
 	default:
 		for _, mailbox := range o.mailboxes {
-			if err = changeMailbox(ctx, a, o.action, mailbox); err != nil {
+			if err = changeMailbox(ctx, a, o.action, mailbox, o.specialUse); err != nil {
 				err = fmt.Errorf("%s: %w", cli.Printable(mailbox), err)
 				break
 			}
@@ -65,10 +78,10 @@ func manageMailboxes(ctx context.Context, env cli.Env, o *options) error {
 	return explainMailbox(errors.Join(err, a.Close()))
 }
 
-func changeMailbox(ctx context.Context, a *store.Account, action, mailbox string) error {
+func changeMailbox(ctx context.Context, a *store.Account, action, mailbox, use string) error {
 	switch action {
 	case "create":
-		return a.CreateMailbox(ctx, mailbox, "")
+		return a.CreateMailbox(ctx, mailbox, use)
 	case "delete":
 		return a.DeleteMailbox(ctx, mailbox)
 	}

@@ -5,7 +5,7 @@ _rtls_imapd() {
 	local -a words=()
 	local before=
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-		[[ $word == -* || $before == --config || $before == -c || $before == --password-file || $before == --mbox || $before == --maildir || $before == --imap || $before == --login || $before == --password-credential || $before == --mailbox || $before == --ca ]] || words+=("$word")
+		[[ $word == -* || $before == --config || $before == -c || $before == --password-file || $before == --special-use || $before == --mbox || $before == --maildir || $before == --imap || $before == --login || $before == --password-credential || $before == --mailbox || $before == --ca ]] || words+=("$word")
 		before=$word
 	done
 	local users='rtls-imapd user list'
@@ -38,7 +38,7 @@ _rtls_imapd() {
 	who) COMPREPLY=($(compgen -W "--json --config" -- "$cur")) ;;
 	kick) COMPREPLY=($(compgen -W "$(rtls-imapd who 2>/dev/null | sed 1d | awk '{ print $1; if ($2 != "-") print $2 }')" -- "$cur")) ;;
 	mailbox) COMPREPLY=($(compgen -W "list create delete rename subscribe unsubscribe" -- "$cur")) ;;
-	'mailbox '*) ((${#words[@]} != 2)) || COMPREPLY=($(compgen -W "--json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
+	'mailbox '*) ((${#words[@]} != 2)) || COMPREPLY=($(compgen -W "--json --special-use $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
 	import | 'import '*)
 		((${#words[@]} > 1)) && users=
 		COMPREPLY=($(compgen -W "--mbox --maildir --imap --login --password-file --password-credential --mailbox --starttls --ca --quiet --json $($users 2>/dev/null | cut -d' ' -f1)" -- "$cur"))

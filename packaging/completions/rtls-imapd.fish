@@ -27,6 +27,7 @@ complete -c rtls-imapd -l password-file -r -F -d 'its first line is the password
 complete -c rtls-imapd -l no-password -d 'the user logs in by other means'
 complete -c rtls-imapd -l no-scram -d 'write the hash alone'
 complete -c rtls-imapd -s q -l quiet -d 'show no progress'
+complete -c rtls-imapd -l special-use -x -a 'Archive Drafts Junk Sent Trash All Flagged' -d 'what the mailbox is for'
 complete -c rtls-imapd -l mbox -r -F -d 'mailbox as one file'
 complete -c rtls-imapd -l maildir -r -F -d 'mailbox as a Maildir'
 complete -c rtls-imapd -l imap -x -d 'server to copy mail from'

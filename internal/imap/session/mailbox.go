@@ -3,23 +3,18 @@ package session
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"rtls/internal/imap/command"
 	"rtls/store"
 )
 
-// specialUses are those of RFC 6154 that the store keeps.
-var specialUses = []string{"All", "Archive", "Drafts", "Flagged", "Junk", "Sent", "Trash"}
-
 func (s *Session) create(ctx context.Context, c command.Create) error {
 	use := ""
 	if len(c.Uses) > 0 {
-		i := slices.IndexFunc(specialUses, func(known string) bool { return strings.EqualFold(known, c.Uses[0]) })
-		if i < 0 || len(c.Uses) > 1 {
+		var known bool
+		if use, known = store.SpecialUse(c.Uses[0]); !known || len(c.Uses) > 1 {
 			return refuse("USEATTR", "a mailbox has one special use, and it is one of RFC 6154")
 		}
-		use = specialUses[i]
 	}
 	name := trimSeparator(c.Mailbox)
 	if err := s.account.CreateMailbox(ctx, name, use); err != nil {
