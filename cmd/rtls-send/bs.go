@@ -44,7 +44,8 @@ func serveSMTP(ctx context.Context, env cli.Env, o *options, s *settings) error 
 	server.EnableREQUIRETLS = true
 	server.ErrorLog = noLog{}
 	if err := server.Serve(&stdioListener{ctx: ctx, conn: conn}); !errors.Is(err, io.EOF) {
-		b.busy.Wait() // until the message that is under way has its reply
+		b.busy.Wait() // until the message that is under way has an end
+		conn.waitReplied()
 		return cli.Errorf(cli.TempFail, "the session was cut off: %w", context.Cause(ctx))
 	}
 	return conn.failure()
@@ -86,10 +87,37 @@ type stdioConn struct {
 	once   sync.Once
 	closed chan struct{}
 
-	mu    sync.Mutex // guards what follows
-	ended bool       // there is no more to read
-	err   error      // the first of writing
+	mu    sync.Mutex    // guards what follows
+	ended bool          // there is no more to read
+	err   error         // the first of writing
+	owed  chan struct{} // closed by the next reply; nil if none is owed
 }
+
+// oweReply says that what is written next is the reply to a message.
+func (c *stdioConn) oweReply() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owed = make(chan struct{})
+}
+
+// waitReplied waits for the reply that is owed: the library writes it after the
+// message's end. It reads what is left of a text before, which may never come, so
+// the wait is bounded.
+func (c *stdioConn) waitReplied() {
+	c.mu.Lock()
+	owed := c.owed
+	c.mu.Unlock()
+	if owed == nil {
+		return
+	}
+	select {
+	case <-owed:
+	case <-c.closed:
+	case <-time.After(replyWithin):
+	}
+}
+
+const replyWithin = time.Second
 
 var _ net.Conn = (*stdioConn)(nil)
 
@@ -133,6 +161,10 @@ func (c *stdioConn) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.err = err
+	}
+	if c.owed != nil {
+		close(c.owed)
+		c.owed = nil
 	}
 	return n, err
 }
@@ -231,6 +263,7 @@ func (t *stdioSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 func (t *stdioSession) Data(r io.Reader) error {
 	t.b.busy.Add(1)
 	defer t.b.busy.Done()
+	defer t.b.conn.oweReply()
 	ctx, cancel := limited(t.b.ctx)
 	defer cancel()
 	c := t.composing(t.to)
