@@ -208,7 +208,7 @@ type follower struct {
 }
 
 var (
-	updateLine = regexp.MustCompile(`^\* ESEARCH \(TAG "(\w+)"\) UID( [AR].*)$`)
+	updateLine = regexp.MustCompile(`^\* ESEARCH \(TAG "(\w+)"[^)]*\) UID( [AR].*)$`)
 	updateItem = regexp.MustCompile(` (ADDTO|REMOVEFROM) \(([^)]*)\)`)
 )
 
@@ -277,6 +277,7 @@ func TestContextFollowed(t *testing.T) {
 	searches := map[string]string{
 		"s1": "UID SEARCH RETURN (%s) UNSEEN", "s2": "UID SEARCH RETURN (%s) OR SUBJECT 3 FLAGGED",
 		"o1": "UID SORT RETURN (%s) (SUBJECT) UTF-8 UNSEEN", "o2": "UID SORT RETURN (%s) (REVERSE SIZE FROM) UTF-8 NOT FLAGGED",
+		"m1": "ESEARCH IN (personal) RETURN (%s) UNFLAGGED",
 	}
 	var followers []*follower
 	var told []string

@@ -85,11 +85,6 @@ func TestMultiSearchSelected(t *testing.T) {
 		S: g2 BAD SAVE takes the source option selected, and no other
 		C: g3 ESEARCH IN (selected mailboxes INBOX) RETURN (SAVE) ALL
 		S: g3 BAD SAVE takes the source option selected, and no other
-		C: h ESEARCH IN (personal) RETURN (UPDATE COUNT) SUBJECT message
-		S: * NO [NOUPDATE "h"] only SEARCH and SORT have updates
-		S: * ESEARCH (TAG "h" MAILBOX INBOX UIDVALIDITY <*>) UID COUNT 2
-		S: * ESEARCH (TAG "h" MAILBOX other UIDVALIDITY <*>) UID COUNT 1
-		S: h OK ESEARCH completed
 		C: i NOOP
 		S: * 1 EXPUNGE
 		S: i OK NOOP completed
@@ -167,4 +162,71 @@ func TestMultiSearchProgress(t *testing.T) {
 			t.Fatalf("found in %d mailboxes, want %d", found, len(names))
 		}
 	}
+}
+
+// UPDATE is for what was found in the selected mailbox, and for that alone (RFC 7377
+// section 2.2).
+func TestMultiSearchUpdate(t *testing.T) {
+	s := newSite(t)
+	s.mailboxes("other", "third")
+	s.deliver("other", message(9), deliverMeta)
+	s.deliverN(3)
+	c := s.login("INBOX")
+	c.script(`
+		C: a ESEARCH IN (personal) RETURN (UPDATE COUNT) SUBJECT message
+		S: * ESEARCH (TAG "a" MAILBOX INBOX UIDVALIDITY <*>) UID COUNT 3
+		S: * ESEARCH (TAG "a" MAILBOX other UIDVALIDITY <*>) UID COUNT 1
+		S: a OK ESEARCH completed
+		C: b ESEARCH RETURN (UPDATE (FLAGS)) FLAGGED
+		S: b OK ESEARCH completed
+		C: c ESEARCH IN (mailboxes other) RETURN (UPDATE) ALL
+		S: * ESEARCH (TAG "c" MAILBOX other UIDVALIDITY <*>) UID ALL 1
+		S: * NO [NOUPDATE "c"] the selected mailbox is not among those that were searched
+		S: c OK ESEARCH completed
+		C: a ESEARCH RETURN (UPDATE) ALL
+		S: a BAD the tag belongs to a search that is kept up to date
+		C: a UID SEARCH RETURN (UPDATE) ALL
+		S: a BAD the tag belongs to a search that is kept up to date
+		C: d STORE 2 +FLAGS.SILENT (\Flagged)
+		S: * ESEARCH (TAG "b" MAILBOX INBOX UIDVALIDITY <*>) UID ADDTO (0 2)
+		S: d OK STORE completed
+	`)
+	s.deliver("other", message(10), deliverMeta)
+	s.sync("other")
+	s.deliver("INBOX", message(4), store.Meta{Tag: store.TagNone, Flags: store.Flagged})
+	s.sync("INBOX")
+	c.script(`
+		C: e NOOP
+		S: * 4 EXISTS
+		S: * 4 RECENT
+		S: * ESEARCH (TAG "a" MAILBOX INBOX UIDVALIDITY <*>) UID ADDTO (0 4)
+		S: * 4 FETCH (FLAGS (\Flagged \Recent))
+		S: * ESEARCH (TAG "b" MAILBOX INBOX UIDVALIDITY <*>) UID ADDTO (0 4)
+		S: e OK NOOP completed
+		C: f CANCELUPDATE "b"
+		S: f OK CANCELUPDATE completed
+		C: g STORE 2 +FLAGS.SILENT (\Deleted)
+		S: g OK STORE completed
+		C: h EXPUNGE
+		S: * ESEARCH (TAG "a" MAILBOX INBOX UIDVALIDITY <*>) UID REMOVEFROM (0 2)
+		S: * 2 EXPUNGE
+		S: h OK EXPUNGE completed
+	`)
+	// A search that fails is kept by nobody, and they end with the mailbox.
+	c.script(`
+		C: i ESEARCH RETURN (UPDATE) CHARSET KOI8-R SUBJECT message
+		S: i NO [BADCHARSET (US-ASCII UTF-8)] charset is not supported
+		C: i ESEARCH RETURN (UPDATE COUNT) FLAGGED
+		S: * ESEARCH (TAG "i" MAILBOX INBOX UIDVALIDITY <*>) UID COUNT 1
+		S: i OK ESEARCH completed
+	`)
+	c.do("UNSELECT")
+	c.do("SELECT INBOX")
+	c.script(`
+		C: j STORE 1 +FLAGS.SILENT (\Flagged)
+		S: j OK STORE completed
+		C: i ESEARCH RETURN (UPDATE COUNT) FLAGGED
+		S: * ESEARCH (TAG "i" MAILBOX INBOX UIDVALIDITY <*>) UID COUNT 2
+		S: i OK ESEARCH completed
+	`)
 }

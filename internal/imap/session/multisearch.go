@@ -15,7 +15,8 @@ import (
 
 // multiSearch is ESEARCH (RFC 7377): a search in many mailboxes, one after the other,
 // so that no more than one of them, and what was found in it, is in memory because
-// of it. A mailbox in which nothing is found is not mentioned.
+// of it. A mailbox in which nothing is found is not mentioned. Only what was found in
+// the selected mailbox can be kept up to date (RFC 7377 section 2.2).
 func (s *Session) multiSearch(ctx context.Context, tag string, c command.MultiSearch) error {
 	if c.Sources == nil {
 		c.Sources = []command.Filter{{Kind: command.SelectedNow}}
@@ -38,20 +39,34 @@ func (s *Session) multiSearch(ctx context.Context, tag string, c command.MultiSe
 	if usesSaved(c.Key) && !(s.sel != nil && len(names) == 1 && names[0] == s.sel.box.Name()) {
 		return refuse("", "the saved result is of the selected mailbox alone")
 	}
-	if c.Return.Update != nil {
-		s.refuseUpdate(tag, "only SEARCH and SORT have updates")
+	if err := s.freeTag(tag, c.Search); err != nil {
+		return err
 	}
 	if c.Key.Uses(command.ModSeqFrom) {
 		s.enableCondStore()
 	}
-	return s.long(0, func(*atomic.Int64) error {
+	var inSelected *hits
+	err = s.long(0, func(*atomic.Int64) error {
 		for _, name := range names {
-			if err := s.searchIn(ctx, tag, name, c); err != nil && !errors.Is(err, store.ErrNoMailbox) {
+			h, err := s.searchIn(ctx, tag, name, c)
+			if err != nil && !errors.Is(err, store.ErrNoMailbox) {
 				return err
+			}
+			if s.sel != nil && name == s.sel.box.Name() {
+				inSelected = h
 			}
 		}
 		return nil
 	})
+	if err != nil || c.Return.Update == nil {
+		return err
+	}
+	if inSelected == nil {
+		s.refuseUpdate(tag, "the selected mailbox is not among those that were searched")
+		return nil
+	}
+	s.keepUpdated(c.Search, inSelected, &update{tag: tag, multi: true})
+	return nil
 }
 
 // usesSaved says whether a key holds "$".
@@ -88,9 +103,9 @@ func (s *Session) means(f command.Filter, info store.MailboxInfo) bool {
 }
 
 // searchIn searches one mailbox and tells what is found.
-func (s *Session) searchIn(ctx context.Context, tag, name string, c command.MultiSearch) error {
-	return s.within(ctx, name, c.Key.Uses(command.Recent), func() error {
-		h := &hits{}
+func (s *Session) searchIn(ctx context.Context, tag, name string, c command.MultiSearch) (*hits, error) {
+	h := &hits{}
+	err := s.within(ctx, name, c.Key.Uses(command.Recent), func() error {
 		err := s.saving(c.Search, h, func() error {
 			return s.find(ctx, c.Search, false, func(at int, m store.Message, _ *mimetree.Summary) {
 				h.add(m, s.sel.view.seq(at), true)
@@ -100,11 +115,7 @@ func (s *Session) searchIn(ctx context.Context, tag, name string, c command.Mult
 			return err
 		}
 		s.speak(func() {
-			s.w.Raw("* ESEARCH (TAG ")
-			s.w.String(tag)
-			s.w.Raw(" MAILBOX ")
-			s.w.Mailbox(name)
-			s.w.Raw(" UIDVALIDITY ", strconv.FormatUint(uint64(s.sel.view.snap.UIDValidity()), 10), ") UID")
+			s.startESearchIn(tag)
 			s.writeFound(c.Search, h, *c.Return)
 			err = s.w.Err()
 		})
@@ -113,6 +124,16 @@ func (s *Session) searchIn(ctx context.Context, tag, name string, c command.Mult
 		}
 		return nil
 	})
+	return h, err
+}
+
+// startESearchIn begins an ESEARCH response to the command of that name.
+func (s *Session) startESearchIn(tag string) {
+	s.w.Raw("* ESEARCH (TAG ")
+	s.w.String(tag)
+	s.w.Raw(" MAILBOX ")
+	s.w.Mailbox(s.sel.box.Name())
+	s.w.Raw(" UIDVALIDITY ", strconv.FormatUint(uint64(s.sel.view.snap.UIDValidity()), 10), ") UID")
 }
 
 // within runs f with a mailbox in place of the selected one: as the client knows it

@@ -82,7 +82,7 @@ func (s *Session) search(ctx context.Context, tag string, c command.Search) erro
 	if err != nil {
 		return err
 	}
-	s.keepUpdated(tag, c, h, nil)
+	s.keepUpdated(c, h, &update{tag: tag})
 	switch {
 	case c.Return != nil:
 		s.writeESearch(tag, c, h, *c.Return)

@@ -22,7 +22,7 @@ func (s *Session) sort(ctx context.Context, tag string, c command.Sort) error {
 	if err != nil {
 		return err
 	}
-	s.keepUpdated(tag, c.Search, h, sorter)
+	s.keepUpdated(c.Search, h, &update{tag: tag, order: &sortedResult{sorter: sorter}})
 	switch {
 	case c.Return != nil:
 		s.writeESearch(tag, c.Search, h, *c.Return)

@@ -19,6 +19,7 @@ import (
 type update struct {
 	tag   string
 	uid   bool
+	multi bool // the command was ESEARCH
 	query *search.Query
 	found []wire.Range // UIDs of the messages in the result
 	order *sortedResult
@@ -42,33 +43,31 @@ const (
 
 // freeTag refuses the tag of a search that is kept up to date already.
 func (s *Session) freeTag(tag string, c command.Search) error {
-	if c.Return != nil && c.Return.Update != nil && slices.ContainsFunc(s.sel.updates, func(u *update) bool { return u.tag == tag }) {
+	if s.sel != nil && c.Return != nil && c.Return.Update != nil && slices.ContainsFunc(s.sel.updates, func(u *update) bool { return u.tag == tag }) {
 		return wire.Syntaxf("the tag belongs to a search that is kept up to date")
 	}
 	return nil
 }
 
-// keepUpdated begins to keep the result of a search up to date, if that is asked
-// for. The sorter is nil unless the result is sorted.
-func (s *Session) keepUpdated(tag string, c command.Search, h *hits, sorter *search.Sorter) {
+// keepUpdated begins to keep the result of a search up to date, if that is asked for.
+// The update has its tag and, where the result is sorted, the sorter.
+func (s *Session) keepUpdated(c command.Search, h *hits, u *update) {
 	if c.Return == nil || c.Return.Update == nil {
 		return
 	}
 	if len(s.sel.updates) >= maxUpdates {
-		s.refuseUpdate(tag, "too many results are kept up to date, cancel some")
+		s.refuseUpdate(u.tag, "too many results are kept up to date, cancel some")
 		return
 	}
-	u := &update{
-		tag: tag, uid: c.UID,
-		query: s.compile(c.Key, s.openRanges, nil),
-		found: wire.Set(h.uids).Resolve(0),
-		fetch: c.Return.Update.Items,
-	}
-	if sorter != nil {
-		u.order = &sortedResult{sorter, sorter.Order()}
+	u.uid = c.UID
+	u.query = s.compile(c.Key, s.openRanges, nil)
+	u.found = wire.Set(h.uids).Resolve(0)
+	u.fetch = c.Return.Update.Items
+	if u.order != nil {
+		u.order.uids = u.order.sorter.Order()
 	}
 	if u.octets() > updateOctets {
-		s.refuseUpdate(tag, "the result is too large to be kept up to date")
+		s.refuseUpdate(u.tag, "the result is too large to be kept up to date")
 		return
 	}
 	s.sel.updates = append(s.sel.updates, u)

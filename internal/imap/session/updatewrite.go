@@ -28,7 +28,11 @@ func (s *Session) writeUpdate(u *update, come []store.Message, left []uint32) {
 	}
 	u.found = wire.Subtract(u.found, wire.Ranges(left))
 	u.found = append(wire.Set(u.found), wire.Ranges(added)...).Resolve(0)
-	s.startESearch(u.tag, u.uid)
+	if u.multi {
+		s.startESearchIn(u.tag)
+	} else {
+		s.startESearch(u.tag, u.uid)
+	}
 	s.writePlaced(u, " REMOVEFROM (", u.remove(left))
 	s.writePlaced(u, " ADDTO (", u.add(added))
 	s.w.CRLF()
