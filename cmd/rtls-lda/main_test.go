@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,28 +17,68 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"rtls/internal/testpki"
+	"rtls/internal/testuser"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){name: main})
+	testscript.Main(inReach{m}, map[string]func(){name: main})
 }
 
-// TestScript runs the scripts in testdata against the real command. Each has a
-// configuration in rtls.toml, with the users alice, bob and the address
-// carol@example.org, and a certificate.
+// inReach runs tests whose commands other users can reach.
+type inReach struct{ *testing.M }
+
+func (m inReach) Run() int {
+	command, err := exec.LookPath(name)
+	if err == nil {
+		err = errors.Join(os.Chmod(filepath.Dir(command), 0o711), os.Chmod(filepath.Dir(filepath.Dir(command)), 0o711), os.Chmod(command, 0o755))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.M.Run()
+}
+
+// TestScript runs the scripts in testdata against the real command.
 func TestScript(t *testing.T) {
+	testuser.Become(t)
+	runScripts(t, "testdata")
+}
+
+// TestScriptRoot runs those that take root.
+func TestScriptRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	runScripts(t, "testdata/root")
+}
+
+// runScripts gives each script a configuration in rtls.toml, with the users alice, bob
+// and the address carol@example.org, a certificate, and who runs it in $ME and $GROUP.
+func runScripts(t *testing.T, dir string) {
+	t.Helper()
 	ca, err := testpki.New()
 	if err != nil {
 		t.Fatal(err)
 	}
+	me, err := user.LookupId(strconv.Itoa(os.Geteuid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := user.LookupGroupId(strconv.Itoa(os.Getegid()))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Setenv("ME", me.Username)
+			env.Setenv("GROUP", group.Name)
 			if _, _, err := ca.WriteFiles(env.WorkDir, "cert", testpki.Leaf{Names: []string{"localhost"}}); err != nil {
 				return err
 			}
-			config := fmt.Sprintf("hostname = \"mx.example.org\"\n\n[store]\nroot = %q\nusers = %q\n\n[lda]\nuser = \"root\"\ncert = %q\nkey = %q\n",
+			config := fmt.Sprintf("hostname = \"mx.example.org\"\n\n[store]\nroot = %q\nusers = %q\n\n[lda]\ncert = %q\nkey = %q\n",
 				filepath.Join(env.WorkDir, "var"), filepath.Join(env.WorkDir, "users"),
 				filepath.Join(env.WorkDir, "cert.pem"), filepath.Join(env.WorkDir, "cert.key"))
 			for file, text := range map[string]string{"rtls.toml": config, "users": "alice:!\nbob:!\ncarol@example.org:!\n"} {
@@ -46,12 +87,6 @@ func TestScript(t *testing.T) {
 				}
 			}
 			return os.Mkdir(filepath.Join(env.WorkDir, "var"), 0o700)
-		},
-		Condition: func(cond string) (bool, error) {
-			if cond != "root" {
-				return false, fmt.Errorf("no condition %q", cond)
-			}
-			return os.Geteuid() == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":  exits,

@@ -34,7 +34,7 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 		return cli.Errorf(cli.Config, "%w", err)
 	}
 	if o.lmtp[0].kind == "stdio" {
-		if err := giveUpRoot(known, logger); err != nil {
+		if err := giveUpRoot(known); err != nil {
 			return err
 		}
 		return serveStdio(ctx, server, env)
@@ -49,7 +49,7 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := giveUpRoot(known, logger); err != nil {
+	if err := giveUpRoot(known); err != nil {
 		return err
 	}
 	for _, l := range listeners {
@@ -99,12 +99,9 @@ func greets(ctx context.Context, addr net.Addr) error {
 
 // giveUpRoot leaves one user to deliver as. It comes when sockets and certificate are
 // open, which that user may have no right to.
-func giveUpRoot(known *accounts, logger *slog.Logger) error {
+func giveUpRoot(known *accounts) error {
 	if err := known.become(users.Record{UID: -1}); err != nil {
 		return cli.Errorf(cli.Config, "%w", err)
-	}
-	if known.uid == 0 {
-		logger.Warn("everything is delivered as root, as user under [lda] says")
 	}
 	return nil
 }

@@ -47,6 +47,9 @@ func (a *accounts) lookup(name string) (lda.User, bool, error) {
 	if err != nil || !ok {
 		return lda.User{}, false, err
 	}
+	if r.UID == 0 {
+		return lda.User{}, false, errOfRoot(name)
+	}
 	if r.UID >= 0 && a.uid >= 0 && r.UID != a.uid {
 		return lda.User{}, false, fmt.Errorf("the mail of %s belongs to uid %d, and rtls-lda runs as uid %d; let the mail transfer agent start it as the recipient or, for one message at a time, as root", name, r.UID, a.uid)
 	}
@@ -62,12 +65,24 @@ func (a *accounts) lookup(name string) (lda.User, bool, error) {
 // errRoot is what root cannot deliver without.
 var errRoot = errors.New(`started as root, and there is nobody to become: write user = "vmail" under [lda]`)
 
+// errOfRoot is for mail that stays with the mail transfer agent until somebody else is
+// to read it.
+func errOfRoot(name string) error {
+	return &lda.Error{
+		Code: 451, Status: "4.3.5", Text: "no mail is delivered as root, the postmaster has to make an alias",
+		Err: fmt.Errorf("the mail of %s belongs to root, and nothing is delivered as root: make an alias for it", name),
+	}
+}
+
+// errUserRoot is for a configuration that wants what is never done.
+var errUserRoot = errors.New(`user is root, and nothing is delivered as root: write user = "vmail" under [lda], or whose mail it is`)
+
 // ownerOf says who a user's mail belongs to: whom the user database names, whom the
 // configuration names, who owns the store.
 func ownerOf(f *config.File, r users.Record) (uid, gid int, err error) {
 	switch {
 	case r.UID == 0:
-		return 0, 0, fmt.Errorf("the mail of %s belongs to root, and nothing is delivered as root: make an alias for it", r.Name)
+		return 0, 0, errOfRoot(r.Name)
 	case r.UID > 0:
 		return r.UID, r.GID, nil
 	case f.LDA.User != "":
@@ -80,8 +95,15 @@ func ownerOf(f *config.File, r users.Record) (uid, gid int, err error) {
 	return uid, gid, err
 }
 
-// systemUser finds "name" or "uid:gid".
+// systemUser finds "name" or "uid:gid", who is not to be root.
 func systemUser(name string) (uid, gid int, err error) {
+	if uid, gid, err = lookUp(name); err == nil && uid == 0 {
+		err = errUserRoot
+	}
+	return uid, gid, err
+}
+
+func lookUp(name string) (uid, gid int, err error) {
 	if u, g, numbers := strings.Cut(name, ":"); numbers {
 		uid, err1 := strconv.ParseUint(u, 10, 31)
 		gid, err2 := strconv.ParseUint(g, 10, 31)
@@ -101,7 +123,7 @@ func systemUser(name string) (uid, gid int, err error) {
 }
 
 // become gives root's rights up for good, in all threads. It does nothing for a
-// process that is not root's, and for root where the configuration says so.
+// process that is not root's.
 func (a *accounts) become(r users.Record) error {
 	if os.Geteuid() != 0 {
 		return nil

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -132,7 +131,7 @@ func (r *row) expect(what, got, want string) {
 // deliverAll sends the corpus and prints a row a message. It returns whether all
 // rows were right.
 func (s *site) deliverAll(ctx context.Context, w io.Writer) (bool, error) {
-	corpus, err := testmail.All(filepath.Join(s.root, "testdata", "mail"))
+	corpus, err := testmail.All("testdata/mail")
 	if err != nil {
 		return false, err
 	}

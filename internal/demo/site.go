@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"rtls/internal/owner"
 	"rtls/internal/testpki"
 )
 
@@ -27,9 +28,8 @@ const (
 // site is a whole mail site on loopback: configuration, certificates and the
 // processes that run it.
 type site struct {
-	root string // of the source tree, which bin/ is in
-	dir  string // everything else, temporary
-	ca   *testpki.CA
+	dir string // everything but bin/, temporary
+	ca  *testpki.CA
 
 	submission string // host:port of the relay
 	imap       string // host:port of rtls-imapd
@@ -37,22 +37,22 @@ type site struct {
 }
 
 func newSite(ctx context.Context) (*site, error) {
-	root, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(root, "cmd", "rtls-send")); err != nil {
+	if _, err := os.Stat("cmd/rtls-send"); err != nil {
 		return nil, fmt.Errorf("run it at the root of the source tree: %w", err)
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", "bin/", "./cmd/...")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the commands: %w\n%s", err, out)
 	}
+	const nobody = 65534 // no mail is delivered as root
+	if err := owner.Become(nobody, nobody); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "rtls-demo-")
 	if err != nil {
 		return nil, err
 	}
-	s := &site{root: root, dir: dir}
+	s := &site{dir: dir}
 	if err := s.prepare(); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -61,7 +61,10 @@ func newSite(ctx context.Context) (*site, error) {
 }
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
-func (s *site) bin(name string) string  { return filepath.Join(s.root, "bin", name) }
+
+// bin is a command's path, which is relative: whoever runs it may not be let into the
+// directories above.
+func (s *site) bin(name string) string { return "./bin/" + name }
 
 // prepare writes certificates and configuration.
 func (s *site) prepare() error {
@@ -105,7 +108,6 @@ root = %q
 users = %q
 
 [lda]
-user = "%d:%d"
 cert = %q
 key = %q
 
@@ -114,7 +116,7 @@ listen = [%q]
 cert = %q
 key = %q
 `, sender, port, s.path("ca.pem"), sender, s.path("password"),
-		s.path("mail"), s.path("passwd"), os.Getuid(), os.Getgid(),
+		s.path("mail"), s.path("passwd"),
 		s.path("localhost.pem"), s.path("localhost.key"),
 		s.imap, s.path("localhost.pem"), s.path("localhost.key"))
 	return os.WriteFile(s.path("rtls.toml"), []byte(config), 0o600)
@@ -142,12 +144,8 @@ func (s *site) start(ctx context.Context) error {
 // spawnRelay starts this program again, as a relay whose events go to
 // NAME.log.
 func (s *site) spawnRelay(name string, args ...string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	base := []string{"relay", "--ca", s.path("ca.pem"), "--cert", s.path("localhost"), "--log", s.path(name + ".log")}
-	return s.spawn("relay on", self, append(base, args...)...)
+	return s.spawn("relay on", "/proc/self/exe", append(base, args...)...)
 }
 
 // spawn starts a process and waits for its line of readiness, which holds the
@@ -197,13 +195,6 @@ func (s *site) close() {
 
 // explain prints what a person can do with a site that is left running.
 func (s *site) explain(w io.Writer) error {
-	config, err := os.ReadFile(s.path("rtls.toml"))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(s.root, "demo.toml"), config, 0o600); err != nil {
-		return err
-	}
 	if err := s.writeClientFiles(); err != nil {
 		return err
 	}
@@ -215,7 +206,7 @@ func (s *site) explain(w io.Writer) error {
 	fmt.Fprintf(w, `
 It goes on running. Send mail of your own:
 
-    printf 'Subject: hi\n\nhello\n' | bin/rtls-send --config demo.toml --requiretls=yes %[1]s
+    printf 'Subject: hi\n\nhello\n' | bin/rtls-send --config %[2]s/rtls.toml --requiretls=yes %[1]s
 
 Read it with curl, neomutt or mbsync; the password is in %[2]s/password:
 
@@ -225,7 +216,7 @@ Read it with curl, neomutt or mbsync; the password is in %[2]s/password:
 
 End it:
 
-    kill %[5]s; rm -r %[2]s demo.toml
+    kill %[5]s; rm -r %[2]s
 `, user, s.dir, password, port, strings.Join(pids, " "))
 	return nil
 }

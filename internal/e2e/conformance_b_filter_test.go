@@ -16,8 +16,8 @@ import (
 func filterHost(t *testing.T, p *pki, f *fakesub, script string, lda ...string) *mailHost {
 	t.Helper()
 	dir := t.TempDir()
-	secret := filepath.Join(dir, "password")
-	for path, text := range map[string]string{filepath.Join(dir, "alice.sieve"): script, secret: "secret\n"} {
+	secret, authority := filepath.Join(dir, "password"), filepath.Join(dir, "submission-ca.pem")
+	for path, text := range map[string]string{filepath.Join(dir, "alice.sieve"): script, secret: "secret\n", authority: string(p.PEM())} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -26,7 +26,7 @@ func filterHost(t *testing.T, p *pki, f *fakesub, script string, lda ...string) 
 		fmt.Sprintf("sieve = %q", filepath.Join(dir, "%u.sieve")),
 		fmt.Sprintf("send = %q", bin("rtls-send")),
 		"[send.account.test]", `from = "postmaster@example.org"`, `host = "localhost"`, "port = " + f.port(),
-		fmt.Sprintf("ca_file = %q", p.caFile), `user = "sender"`, fmt.Sprintf("password_file = %q", secret),
+		fmt.Sprintf("ca_file = %q", authority), `user = "sender"`, fmt.Sprintf("password_file = %q", secret),
 	})...)
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"rtls/internal/testuser"
 	"rtls/store"
 )
 
@@ -57,15 +58,9 @@ func d04(t *testing.T, p *pki) {
 
 // d07: a delivering process that is killed leaves a message with its tag, or none.
 func d07(t *testing.T, p *pki) {
+	testuser.Become(t, t.TempDir(), p.dir)
 	d := startIMAPD(t, p)
-	raw, err := os.ReadFile(d.path("rtls.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := d.path("lda.toml")
-	if err := os.WriteFile(config, append(raw, "\n[lda]\nuser = \"root\"\n"...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	config := d.path("rtls.toml")
 	c := d.login(t, p, "INBOX")
 	const rounds = 40
 	killed, acknowledged := 0, 0

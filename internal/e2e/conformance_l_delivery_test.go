@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -224,6 +225,16 @@ func l40(t *testing.T, h *mailHost) {
 	h.one(t, "alice")
 }
 
+// myself is the user that the test works as.
+func myself(t *testing.T) string {
+	t.Helper()
+	u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Username
+}
+
 // serveTrusting starts a server that trusts the processes of a user.
 func serveTrusting(t *testing.T, name string) *mailHost {
 	h := newMailHost(t, t.TempDir(), fmt.Sprintf("trust_local = [%q]", name))
@@ -233,7 +244,7 @@ func serveTrusting(t *testing.T, name string) *mailHost {
 
 func l41(t *testing.T, _ *mailHost) {
 	other := "nobody"
-	if me, err := user.Current(); err != nil || me.Username == other {
+	if myself(t) == other {
 		other = "root"
 	}
 	m := serveTrusting(t, other).mta(t)
@@ -244,11 +255,7 @@ func l41(t *testing.T, _ *mailHost) {
 }
 
 func l42(t *testing.T, _ *mailHost) {
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := serveTrusting(t, me.Username)
+	h := serveTrusting(t, myself(t))
 	m := h.mta(t)
 	if !slices.Contains(m.LHLO(), "REQUIRETLS") {
 		t.Error("REQUIRETLS is not offered")

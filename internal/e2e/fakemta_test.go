@@ -14,6 +14,7 @@ import (
 
 	"rtls/internal/lmtptest"
 	"rtls/internal/testpki"
+	"rtls/internal/testuser"
 	"rtls/store"
 )
 
@@ -30,6 +31,14 @@ type mailHost struct {
 // lines go into [lda].
 func newMailHost(t *testing.T, dir string, lines ...string) *mailHost {
 	t.Helper()
+	h := makeMailHost(t, dir, lines...)
+	testuser.Become(t, dir)
+	return h
+}
+
+// makeMailHost makes one whose files are the test's own.
+func makeMailHost(t *testing.T, dir string, lines ...string) *mailHost {
+	t.Helper()
 	ca, err := testpki.New()
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +48,7 @@ func newMailHost(t *testing.T, dir string, lines ...string) *mailHost {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := fmt.Sprintf("hostname = \"mx.example.org\"\n[store]\nroot = %q\nusers = %q\n[lda]\nuser = \"root\"\ncert = %q\nkey = %q\n%s\n",
+	config := fmt.Sprintf("hostname = \"mx.example.org\"\n[store]\nroot = %q\nusers = %q\n[lda]\ncert = %q\nkey = %q\n%s\n",
 		h.root, filepath.Join(dir, "users"), cert, key, strings.Join(lines, "\n"))
 	for name, text := range map[string]string{"rtls.toml": config, "users": "alice:!\nbob:!\ncarol@example.org:!\n", "ca.pem": string(ca.PEM())} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

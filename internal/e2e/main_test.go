@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build the commands: %v\n%s", err, out)
 			return 1
 		}
+		if err := os.Chmod(dir, 0o755); err != nil { // some tests work as another user
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		binDir = dir
 		setUp()
 		return m.Run()

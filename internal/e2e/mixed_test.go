@@ -37,7 +37,7 @@ func newMixedSite(t *testing.T) *mixedSite {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := newMailHost(t, dir)
+	h := makeMailHost(t, dir)
 	s := &mixedSite{dir: dir, account: filepath.Join(h.root, "alice")}
 	s.maildir = filepath.Join(s.account, "Maildir")
 	if err := store.Create(s.account, nil); err != nil {

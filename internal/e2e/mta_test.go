@@ -54,7 +54,7 @@ func newMTAHost(t *testing.T, lines ...string) *mailHost {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	h := newMailHost(t, dir, lines...)
+	h := makeMailHost(t, dir, lines...)
 	uid, gid := ids(t, mailUser)
 	for _, name := range []string{"rtls.toml", "users", "store", "mx.key"} {
 		if err := os.Chown(filepath.Join(dir, name), uid, gid); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/user"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"rtls/internal/imap/wire"
 	"rtls/internal/testmail"
 	"rtls/internal/testpki"
+	"rtls/internal/testuser"
 	"rtls/store"
 )
 
@@ -22,11 +22,8 @@ import (
 func TestThunderbird(t *testing.T) {
 	wantThunderbird(t)
 	p := newPKI(t)
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := startIMAPDWith(t, p, testpki.Leaf{Names: []string{"localhost"}}, "[lda]", fmt.Sprintf("user = %q", me.Username))
+	testuser.Become(t, t.TempDir(), p.dir)
+	d := startIMAPDWith(t, p, testpki.Leaf{Names: []string{"localhost"}})
 	tb := makeThunderbird(t, d, p)
 	corpus := deliverCorpus(t, d)
 	tb.makeFolders(d, p)
