@@ -171,6 +171,9 @@ func addressees(fields []field, o Options) ([]field, error) {
 		fields = slices.DeleteFunc(fields, func(f field) bool { return f.is("To") || f.is("Cc") })
 		return append(fields, field{"To", []byte("To: undisclosed-recipients:;\r\n")}), nil
 	}
+	if o.PlusWish {
+		cutTags(fields)
+	}
 	if !o.AliasHeader {
 		return fields, nil
 	}
@@ -191,6 +194,11 @@ func addressees(fields []field, o Options) ([]field, error) {
 			if all = append(all, more...); len(more) == 0 {
 				all = nil
 				break
+			}
+		}
+		for j := range all {
+			if o.PlusWish {
+				all[j], _ = withoutTag(all[j])
 			}
 		}
 		if len(all) > 0 {

@@ -96,14 +96,60 @@ func (m *Message) asked(fields []field, o Options) (*requiretls.Wish, error) {
 // plusTag is what, between a plus and the "@", wishes for REQUIRETLS.
 const plusTag = "+requiretls@"
 
-// cutPlus takes the tag off an address. A quoted local part has none.
+// cutPlus takes the tag off an address of the envelope.
 func (m *Message) cutPlus(addr string) string {
+	addr, tagged := withoutTag(addr)
+	m.plusWish = m.plusWish || tagged
+	return addr
+}
+
+// withoutTag takes the tag off an address, and says whether it had one. A quoted local
+// part has none.
+func withoutTag(addr string) (string, bool) {
 	domain := Domain(addr)
 	local := addr[:len(addr)-len(domain)]
 	at := len(local) - len(plusTag)
 	if domain == "" || at < 1 || !strings.EqualFold(local[at:], plusTag) || strings.HasPrefix(addr, `"`) {
-		return addr
+		return addr, false
 	}
-	m.plusWish = true
-	return local[:at] + "@" + domain
+	return local[:at] + "@" + domain, true
+}
+
+// cutTags takes the tags out of the fields that say whom a message is for, and of the
+// names in them, which are often the addresses once more.
+func cutTags(fields []field) {
+	for i, f := range fields {
+		switch strings.ToLower(f.name) {
+		case "to", "cc", "resent-to", "resent-cc":
+		default:
+			continue
+		}
+		cut := field{f.name, []byte(cutTagText(string(f.raw)))}
+		if before, err := ParseList(f.body()); err == nil && len(cut.raw) < len(f.raw) {
+			for j := range before {
+				before[j], _ = withoutTag(before[j])
+			}
+			// What would change another address, such as a quoted one, is left alone.
+			if after, err := ParseList(cut.body()); err == nil && slices.Equal(before, after) {
+				fields[i] = cut
+			}
+		}
+	}
+}
+
+func cutTagText(s string) string {
+	var b strings.Builder
+	for {
+		at := strings.IndexByte(s, '+')
+		if at < 0 || at+len(plusTag) > len(s) {
+			return b.String() + s
+		}
+		b.WriteString(s[:at])
+		if tag := s[at : at+len(plusTag)]; strings.EqualFold(tag, plusTag) {
+			s = "@" + s[at+len(plusTag):]
+		} else {
+			b.WriteByte('+')
+			s = s[at+1:]
+		}
+	}
 }

@@ -202,3 +202,28 @@ func TestPlusWishOfAlias(t *testing.T) {
 		t.Errorf("%q, %s", m.To, m.Wish)
 	}
 }
+
+// The tag of a wish leaves in no field: neither one that was written, nor one that
+// comes of an alias.
+func TestTagLeavesInNoField(t *testing.T) {
+	const to = "To: Bob <b+RequireTLS@example.net>,\n \"c+requiretls@example.net\" <c+requiretls@example.net>\nCc: \"x+requiretls@y\"@example.net\nCc: +requiretls@example.net\nCc: broken+requiretls@example.net <\n"
+	o := options("a+requiretls@example.net")
+	o.PlusWish = true
+	want := complete + "To: Bob <b@example.net>,\r\n \"c@example.net\" <c@example.net>\r\nCc: \"x+requiretls@y\"@example.net\r\nCc: +requiretls@example.net\r\nCc: broken+requiretls@example.net <\r\n"
+	if got := text(t, mustRead(t, complete+to+"\nx\n", o)); got != want+"\r\nx\r\n" {
+		t.Errorf("%q, want %q", got, want)
+	}
+	o = options()
+	o.FromHeader, o.PlusWish, o.AliasHeader = true, true, true
+	o.Aliases = &Aliases{entries: map[string]alias{"team": {1, "ann@example.org, b+requiretls@example.net"}}}
+	for _, name := range []string{"team", "team+requiretls@localhost"} {
+		m := mustRead(t, complete+"To: "+name+"\n\nx\n", o)
+		if got := text(t, m); !strings.Contains(got, "\r\nTo: ann@example.org,\r\n b@example.net\r\n") || m.Wish != requiretls.Yes {
+			t.Errorf("%s: %q, %s", name, got, m.Wish)
+		}
+	}
+	o = options("b+requiretls@example.net") // not configured
+	if got := text(t, mustRead(t, complete+"To: b+requiretls@example.net\n\n", o)); !strings.Contains(got, "To: b+requiretls@") {
+		t.Errorf("%q", got)
+	}
+}

@@ -44,7 +44,7 @@ type Options struct {
 	// WishHeader is the name of a field in which a script can wish; it is removed.
 	WishHeader string
 	// PlusWish makes the tag of user+requiretls@example.org, in sender and
-	// recipients, a wish; it is removed.
+	// recipients, a wish; it is removed there and in To and Cc.
 	PlusWish bool
 	// Hops is how many servers the message has passed, if that is known to be more than
 	// it has Received fields.

@@ -26,7 +26,8 @@
 //   - blanks before the colon of a field are removed (RFC 5322 section 4.5);
 //   - Bcc and Resent-Bcc are removed, always;
 //   - an address in From without a domain is replaced by the account's;
-//   - To and Cc name who is behind aliases, or nobody, if that is asked for;
+//   - To and Cc name who is behind aliases, or nobody, if that is asked for, and
+//     lose the tag of a wish;
 //   - Date, Message-ID and From are added where they are missing, and
 //     TLS-Required: No (RFC 8689 section 3) if that is the wish; Resent-Date and
 //     Resent-Message-ID where there are other Resent- fields.

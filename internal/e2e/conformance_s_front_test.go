@@ -167,7 +167,7 @@ func s50(t *testing.T, p *pki) {
 	} {
 		f := (&fakesub{}).start(t, p)
 		config := frontAccount(t, f, p, tc.send, "requiretls = \"auto\"\n")
-		r := runEnv(t, quickExit, strings.NewReader(canary), "rtls-send", "--config", config, tc.to)
+		r := runEnv(t, quickExit, strings.NewReader("To: "+tc.to+"\n"+canary), "rtls-send", "--config", config, tc.to)
 		if r.code != 0 {
 			t.Fatalf("exit %d: %s", r.code, r.stderr)
 		}
@@ -175,6 +175,9 @@ func s50(t *testing.T, p *pki) {
 		checkWish(t, m, tc.want)
 		if !slices.ContainsFunc(m.rcpts, func(s string) bool { return strings.HasPrefix(s, "RCPT TO:<"+tc.rcpt+">") }) {
 			t.Errorf("%q", m.rcpts)
+		}
+		if !strings.Contains(m.header(), "To: "+tc.rcpt+"\r\n") {
+			t.Errorf("%q", m.header())
 		}
 	}
 }
