@@ -191,7 +191,7 @@ func TestCheckMTASTS(t *testing.T) {
 				return
 			}
 			if _, err := conn.Read(make([]byte, 1000)); err == nil {
-				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n\r\nversion: STSv1\nmode: %s\nmx: mx.sts.example\nmax_age: 86400\n", mode.Load())
+				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nversion: STSv1\nmode: %s\nmx: mx.sts.example\nmax_age: 86400\n", mode.Load())
 			}
 			conn.Close()
 		}

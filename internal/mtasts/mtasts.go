@@ -97,14 +97,42 @@ func (f *Fetcher) get(ctx context.Context, host string) (string, error) {
 	defer stop()
 	config := f.TLS.Clone()
 	config.ServerName = host
-	conn := tls.Client(raw, config)
+	conn := tls.Client(strictConn{raw}, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return "", err
 	}
 	if _, err := fmt.Fprintf(conn, "GET /.well-known/mta-sts.txt HTTP/1.0\r\nHost: %s\r\nAccept: text/plain\r\n\r\n", host); err != nil {
 		return "", err
 	}
-	r := bufio.NewReader(io.LimitReader(conn, 2*maxPolicy))
+	limit := &io.LimitedReader{R: conn, N: 2 * maxPolicy}
+	body, err := readAnswer(bufio.NewReader(limit))
+	if limit.N == 0 || len(body) > maxPolicy {
+		return "", errors.New("the web server's answer is too long")
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errCutOff
+	}
+	return body, err
+}
+
+var errCutOff = errors.New("the web server's answer is cut off")
+
+// strictConn has an error where a connection ends without the close of TLS: at the end of
+// a record, crypto/tls takes that for one.
+type strictConn struct{ net.Conn }
+
+func (c strictConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = errCutOff
+	}
+	return n, err
+}
+
+// readAnswer returns the body of an answer if all of it is there: as many octets as the
+// header says, else up to the end of TLS, which only the server can have written. What was
+// cut off may have lost a mail exchanger, or half of the name of one.
+func readAnswer(r *bufio.Reader) (string, error) {
 	status, err := r.ReadString('\n')
 	if err != nil {
 		return "", err
@@ -112,6 +140,7 @@ func (f *Fetcher) get(ctx context.Context, host string) (string, error) {
 	if fields := strings.Fields(status); len(fields) < 2 || !strings.HasPrefix(fields[0], "HTTP/1.") || fields[1] != "200" {
 		return "", errors.New("the web server does not answer with 200")
 	}
+	kind, length := "", ""
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -121,19 +150,33 @@ func (f *Fetcher) get(ctx context.Context, host string) (string, error) {
 			break
 		}
 		name, value, _ := strings.Cut(line, ":")
-		kind, _, _ := strings.Cut(value, ";")
-		if strings.EqualFold(name, "Content-Type") && !strings.EqualFold(strings.TrimSpace(kind), "text/plain") {
-			return "", errors.New("the policy is not text/plain")
+		value = strings.TrimSpace(value)
+		switch strings.ToLower(name) {
+		case "content-type":
+			kind, _, _ = strings.Cut(value, ";")
+		case "content-length":
+			if length != "" && length != value {
+				return "", errors.New("the web server states two lengths")
+			}
+			length = value
+		case "transfer-encoding", "content-encoding":
+			return "", errors.New("the web server answers in an encoding, which was not asked for")
 		}
 	}
-	body, err := io.ReadAll(r)
-	if err != nil && len(body) == 0 {
-		return "", err
+	if !strings.EqualFold(strings.TrimSpace(kind), "text/plain") {
+		return "", errors.New("the policy is not text/plain")
 	}
-	if len(body) > maxPolicy {
-		return "", errors.New("the policy is too long")
+	if length == "" {
+		body, err := io.ReadAll(r)
+		return string(body), err
 	}
-	return string(body), nil
+	n, err := strconv.ParseUint(length, 10, 31)
+	if err != nil || n > maxPolicy {
+		return "", fmt.Errorf("the policy is too long, or its Content-Length no number: %q", length)
+	}
+	body := make([]byte, n)
+	_, err = io.ReadFull(r, body)
+	return string(body), err
 }
 
 // Parse reads a policy (RFC 8461 section 3.2). Unknown fields are left out.

@@ -1,11 +1,14 @@
 package mtasts
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +48,9 @@ func TestFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	record := []string{"v=spf1 -all", "v=STSv1; id=20260101;"}
+	const ok = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+	length := fmt.Sprintf("Content-Length: %d\r\n", len(good))
+	more := "#" + strings.Repeat("x", 40<<10)
 	for name, tc := range map[string]struct {
 		records []string
 		cert    string // its name
@@ -54,7 +60,18 @@ func TestFetch(t *testing.T) {
 		"good":          {record, "mta-sts.example.org", "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + good, true},
 		"redirect":      {record, "mta-sts.example.org", "HTTP/1.1 301 Moved\r\nLocation: https://example.net/\r\n\r\n", false},
 		"not text":      {record, "mta-sts.example.org", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + good, false},
-		"wrong name":    {record, "example.org", "HTTP/1.1 200 OK\r\n\r\n" + good, false},
+		"wrong name":    {record, "example.org", ok + "\r\n" + good, false},
+		"no type":       {record, "mta-sts.example.org", "HTTP/1.1 200 OK\r\n\r\n" + good, false},
+		"length":        {record, "mta-sts.example.org", ok + length + "\r\n" + good, true},
+		"cut off":       {record, "mta-sts.example.org", ok + "content-length: 1000\r\n\r\n" + good, false},
+		"more":          {record, "mta-sts.example.org", ok + length + "\r\n" + good + "mode: maybe\r\n", true},
+		"two lengths":   {record, "mta-sts.example.org", ok + length + "Content-Length: 7\r\n\r\n" + good, false},
+		"no number":     {record, "mta-sts.example.org", ok + "Content-Length: +" + fmt.Sprint(len(good)) + "\r\n\r\n" + good, false},
+		"in chunks":     {record, "mta-sts.example.org", ok + "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(good), good), false},
+		"no body":       {record, "mta-sts.example.org", ok + "\r\n", false},
+		"no header end": {record, "mta-sts.example.org", ok + length, false},
+		"long header":   {record, "mta-sts.example.org", ok + "X: " + strings.Repeat("x", 100<<10) + "\r\n\r\n" + good + more, false},
+		"too long":      {record, "mta-sts.example.org", ok + "\r\n" + good + more + more, false},
 		"not HTTP":      {record, "mta-sts.example.org", "220 hello\r\n", false},
 		"no record":     {nil, "", "", false},
 		"two records":   {append(record, record...), "", "", false},
@@ -75,6 +92,45 @@ func TestFetch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A connection that ends without the close of TLS may have lost the end of the policy. Only
+// a length says that nothing of it is missing.
+func TestFetchCutOff(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "mta-sts.example.org"
+	for header, ok := range map[string]bool{"": false, fmt.Sprintf("Content-Length: %d\r\n", len(good)): true} {
+		dial := serve(t, ca, name, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"+header+"\r\n"+good)
+		f := &Fetcher{
+			TXT: func(context.Context, string) ([]string, error) { return []string{"v=STSv1; id=1"}, nil },
+			TLS: &tls.Config{RootCAs: ca.Pool()},
+			Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return withoutLastRecord{conn}, err
+			},
+		}
+		if p, err := f.Fetch(t.Context(), "example.org"); (err == nil) != ok {
+			t.Errorf("%q: %+v, %v", header, p, err)
+		}
+	}
+}
+
+// withoutLastRecord drops alerts: in TLS 1.3 they are the records of 19 octets.
+type withoutLastRecord struct{ net.Conn }
+
+func (c withoutLastRecord) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	const alert = 5 + 2 + 1 + 16
+	if at := n - alert; at >= 0 && bytes.Equal(p[at:at+5], []byte{23, 3, 3, 0, alert - 5}) {
+		n = at
+		if n == 0 {
+			return 0, io.EOF
+		}
+	}
+	return n, err
 }
 
 // serve answers each connection with a text.
