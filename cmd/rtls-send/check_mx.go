@@ -180,7 +180,8 @@ func (c *mxChecker) policy(ctx context.Context, e *exchangers) *mtasts.Policy {
 }
 
 // host looks at one mail exchanger. Its name has to be genuine, by DNSSEC or by a
-// policy that is enforced, and the server verified and able.
+// policy that is enforced, and the server verified and able. Such a policy that does not
+// list it rules it out (RFC 8461 section 5).
 func (c *mxChecker) host(ctx context.Context, e *exchangers, name string, policy *mtasts.Policy) exchange {
 	config, err := c.trust(name)
 	if err != nil {
@@ -189,7 +190,10 @@ func (c *mxChecker) host(ctx context.Context, e *exchangers, name string, policy
 	target := &submit.Target{Host: name, Port: c.port, StartTLS: true, TLS: config, DANE: c.resolver.Trusted()}
 	found := submit.Check(ctx, []*submit.Target{target}, c.options, false)[0]
 	x := exchange{report: reportOf(&found), Listed: policy != nil && policy.Lists(name)}
-	genuine := e.Proven || x.Listed && policy.Mode == "enforce"
+	genuine := e.Proven
+	if policy != nil && policy.Mode == "enforce" {
+		genuine = x.Listed
+	}
 	x.Takes = genuine && found.Fit(requiretls.Yes) == nil
 	return x
 }

@@ -240,6 +240,20 @@ func TestCheckMTASTS(t *testing.T) {
 			t.Errorf("%s: %+v", tc.mode, h)
 		}
 	}
+	// A policy that is enforced rules out the others, whatever DNSSEC proves.
+	dns.Secure("sts.example")
+	for policy, takes := range map[string]bool{"enforce": false, "testing": true, "none": true} {
+		mode.Store(policy)
+		e := c.domain(t.Context(), "sts.example")
+		if !e.Proven || len(e.Hosts) != 2 || !e.Hosts[0].Takes || e.Hosts[1].Takes != takes {
+			t.Errorf("%s: %+v", policy, e)
+		}
+	}
+	// What cannot be read is said, and proves nothing.
+	mode.Store("enfor")
+	if e := c.domain(t.Context(), "sts.example"); e.Mode != "" || !strings.Contains(e.STSError, "mode is not known") || e.Hosts[0].Listed {
+		t.Errorf("%+v", e)
+	}
 }
 
 // A file for other programs, too: whatever is in it, no host but the one that is
