@@ -30,24 +30,46 @@ const queueUsage = `usage: rtls-send queue [-C file] [--json] list
   rm        forget it
 `
 
-// queueCommand is "rtls-send queue ...".
-func queueCommand(ctx context.Context, env cli.Env, args []string) error {
+// queueOptions is a command line of the queue's.
+type queueOptions struct {
+	options
+	force, help bool
+}
+
+func (o *queueOptions) flags() *pflag.FlagSet {
 	fs := pflag.NewFlagSet(name+" queue", pflag.ContinueOnError)
 	fs.Usage = func() {}
-	var o options
 	fs.StringVarP(&o.config, "config", "C", "", "")
+	fs.StringVar(&o.config, "file", "", "")
 	fs.BoolVarP(&o.verbose, "verbose", "v", false, "")
 	fs.BoolVar(&o.json, "json", false, "")
-	force := fs.Bool("force", false, "")
-	help := fs.Bool("help", false, "")
+	fs.BoolVar(&o.force, "force", false, "")
+	fs.BoolVar(&o.help, "help", false, "")
+	return fs
+}
+
+// isQueueCommand says whether the first word that is no flag is "queue", and whether the
+// flags before it are the queue's own. Behind others it is a recipient: a mailer that
+// passes -i or -f has a message to send, to a local user of that name.
+func isQueueCommand(args []string) bool {
+	var o queueOptions
+	fs := o.flags()
+	fs.SetInterspersed(false)
+	return fs.Parse(args) == nil && fs.Arg(0) == "queue" && fs.ArgsLenAtDash() != 0
+}
+
+// queueCommand is "rtls-send queue ...".
+func queueCommand(ctx context.Context, env cli.Env, args []string) error {
+	var o queueOptions
+	fs := o.flags()
 	err := fs.Parse(args)
-	if *help {
+	if o.help {
 		return say(env.Stdout, queueUsage)
 	}
 	if err != nil {
 		return queueUsageError(err)
 	}
-	words := fs.Args()
+	words := fs.Args()[1:]
 	if len(words) == 0 {
 		words = []string{"list"}
 	}
@@ -57,17 +79,17 @@ func queueCommand(ctx context.Context, env cli.Env, args []string) error {
 		if len(ids) > 0 {
 			return queueUsageError(errors.New("list takes no messages"))
 		}
-		return listQueue(env, &o)
+		return listQueue(env, &o.options)
 	case "show":
 		if len(ids) != 1 {
 			return queueUsageError(errors.New("show takes one message"))
 		}
-		return showMessage(env, &o, ids[0])
+		return showMessage(env, &o.options, ids[0])
 	case "hold", "release", "retry", "rm":
 		if len(ids) == 0 {
 			return queueUsageError(fmt.Errorf("%s takes messages, or all", verb))
 		}
-		return changeQueue(ctx, env, &o, verb, ids, *force)
+		return changeQueue(ctx, env, &o.options, verb, ids, o.force)
 	}
 	return queueUsageError(fmt.Errorf("there is no queue %s", verb))
 }

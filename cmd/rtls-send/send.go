@@ -25,8 +25,8 @@ func command(invoked string) func(context.Context, cli.Env) error {
 		if os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid() {
 			return errPrivileged
 		}
-		if invoked == name && len(env.Args) > 0 && env.Args[0] == "queue" {
-			return queueCommand(ctx, env, env.Args[1:])
+		if invoked == name && isQueueCommand(env.Args) {
+			return queueCommand(ctx, env, env.Args)
 		}
 		o, err := parseArgs(invoked, env.Args)
 		if err != nil {
