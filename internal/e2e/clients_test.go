@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"rtls/internal/testmail"
 	"rtls/store"
@@ -353,76 +352,6 @@ func reflag(t *testing.T, file, flags string) {
 	base, _, _ := strings.Cut(filepath.Base(file), ":2,")
 	if err := os.Rename(file, filepath.Join(filepath.Dir(filepath.Dir(file)), "cur", base+":2,"+flags)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// terminal is a client in a terminal of tmux.
-type terminal struct {
-	t   *testing.T
-	dir string // of the socket, which is nobody else's
-}
-
-// startTerminal runs a command in a terminal.
-func startTerminal(t *testing.T, dir, command string) *terminal {
-	t.Helper()
-	term := &terminal{t, dir}
-	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "80", command)
-	t.Cleanup(func() { _ = term.command("kill-server").Run() }) // gone, if the client has ended
-	return term
-}
-
-func (term *terminal) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("tmux", append([]string{"-S", filepath.Join(term.dir, "tmux")}, args...)...)
-	cmd.Dir = term.dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + term.dir, "LC_ALL=C.UTF-8", "TERM=xterm", "SHELL=/bin/sh"}
-	return cmd
-}
-
-func (term *terminal) tmux(args ...string) string {
-	term.t.Helper()
-	out, err := term.command(args...).CombinedOutput()
-	if err != nil {
-		term.t.Fatalf("tmux %q: %v\n%s", args, err, out)
-	}
-	return string(out)
-}
-
-// keys types what tmux names keys: text, or Enter and the like.
-func (term *terminal) keys(keys ...string) {
-	term.t.Helper()
-	term.tmux(append([]string{"send-keys"}, keys...)...)
-}
-
-// wait waits until the screen matches.
-func (term *terminal) wait(pattern string) {
-	term.t.Helper()
-	re := regexp.MustCompile(pattern)
-	var screen string
-	for deadline := time.Now().Add(imapTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if screen = term.tmux("capture-pane", "-p"); re.MatchString(screen) {
-			return
-		}
-	}
-	term.t.Fatalf("nothing on the screen matches %s:\n%s", pattern, screen)
-}
-
-// until waits until ok.
-func (term *terminal) until(ok func() bool) {
-	term.t.Helper()
-	for deadline := time.Now().Add(2 * imapTimeout); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			term.t.Fatalf("it does not come about:\n%s", term.tmux("capture-pane", "-p"))
-		}
-	}
-}
-
-// end waits until the client has ended, and its terminal with it.
-func (term *terminal) end() {
-	term.t.Helper()
-	for deadline := time.Now().Add(imapTimeout); term.command("has-session").Run() == nil; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			term.t.Fatalf("it does not end:\n%s", term.tmux("capture-pane", "-p"))
-		}
 	}
 }
 

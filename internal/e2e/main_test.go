@@ -21,6 +21,9 @@ import (
 var binDir string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(terminalHold) != "" { // it needs none of the commands
+		os.Exit(m.Run())
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "rtls-e2e-")
 		if err != nil {
