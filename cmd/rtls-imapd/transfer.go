@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"rtls/internal/auth"
 	"rtls/internal/cli"
@@ -68,6 +69,8 @@ func explainTransfer(o *options, err error) error {
 		return cli.Errorf(cli.NoPerm, "%w", err)
 	case errors.As(err, &verify):
 		return cli.Errorf(cli.Unavailable, "%w", err).WithHint("--ca FILE names the authority of a server that the system does not know")
+	case errors.Is(err, importer.ErrTLS):
+		return cli.Errorf(cli.Unavailable, "%w", err)
 	case errors.Is(err, importer.ErrBroken):
 		return cli.Errorf(cli.TempFail, "%w", err).WithHint("run it again: it goes on from there")
 	case errors.Is(err, fs.ErrPermission):
@@ -90,6 +93,10 @@ func importMail(ctx context.Context, env cli.Env, o *options, a *store.Account, 
 	switch {
 	case o.imap != "":
 		other.Report = report
+		other.Again = func(err error, pause time.Duration) {
+			out.clear()
+			fmt.Fprintf(env.Stderr, "%s: %s; again in %s\n", name, cli.Printable(err.Error()), pause.Round(100*time.Millisecond))
+		}
 		done, err = importer.Run(ctx, a, other)
 	case o.maildir != "":
 		done.Imported, err = a.ImportMaildir(ctx, o.mailbox, o.maildir, report)

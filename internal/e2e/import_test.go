@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -357,6 +360,75 @@ func TestImportVerifies(t *testing.T) {
 	}
 	if r := run(t, nil, "rtls-imapd", d.importing(other, source)...); r.code != 77 || !strings.Contains(r.stderr, "refuses the login") {
 		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+}
+
+// cutter is what is between us and another server: it ends connections after so many
+// octets of what the server says.
+type cutter struct {
+	net.Listener
+	conns atomic.Int32
+}
+
+func cutAfter(t *testing.T, addr string, octets int64) *cutter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: l}
+	var all sync.WaitGroup
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.conns.Add(1)
+			server, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Error(err)
+				conn.Close()
+				return
+			}
+			all.Go(func() { _, _ = io.Copy(server, conn); server.Close() })
+			all.Go(func() { _, _ = io.CopyN(conn, server, octets); conn.Close() })
+		}
+	})
+	return c
+}
+
+// An import over connections that break comes to its end in one run, and says that they
+// did.
+func TestImportOverBreaks(t *testing.T) {
+	p := newPKI(t)
+	other := startIMAPD(t, p)
+	const messages = 30
+	for i := range messages {
+		other.deliver(t, "INBOX", fmt.Appendf(nil, "Subject: %d\r\n\r\n%s\r\n", i, strings.Repeat("text ", 2000)), store.TagNone, store.OriginESMTP)
+	}
+	cut := cutAfter(t, other.addr, 160_000) // about half of it
+	from := &otherServer{addr: cut.Addr().String(), user: imapUser, password: imapPassword}
+	d := importTarget(t, p, from)
+	r := run(t, nil, "rtls-imapd", d.importing(p, from)...)
+	var s importSummary
+	if err := json.Unmarshal([]byte(r.stdout), &s); r.code != 0 || err != nil || s.Added != messages || s.Known != 0 {
+		t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	breaks := int(cut.conns.Load()) - 1
+	if breaks < 1 || strings.Count(r.stderr, "; again in ") != breaks || strings.Count(r.stderr, "\n") != breaks {
+		t.Errorf("%d breaks: %s", breaks, r.stderr)
+	}
+	found := make(map[string]bool)
+	for _, c := range d.imported(t)["INBOX"] {
+		found[c.body] = true
+	}
+	if n := count(d.imported(t)); n != messages || len(found) != messages {
+		t.Errorf("%d messages, %d different ones", n, len(found))
+	}
+	if s := d.importFrom(t, p, &otherServer{addr: other.addr, user: imapUser, password: imapPassword}); s.Known+s.Added != messages {
+		t.Errorf("the next import: %+v", s)
 	}
 }
 

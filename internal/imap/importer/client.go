@@ -2,7 +2,6 @@ package importer
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +28,7 @@ func (c *client) explain(err error) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	var verify *tls.CertificateVerificationError
-	if err == nil || refused(err) || errors.As(err, &verify) || errors.Is(err, ErrLogin) {
+	if err == nil || refused(err) || errors.Is(err, ErrTLS) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)

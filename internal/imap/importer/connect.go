@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -25,9 +27,6 @@ const (
 )
 
 func connect(ctx context.Context, cfg *Config) (*client, error) {
-	if cfg.Silence == 0 {
-		cfg.Silence = silence
-	}
 	dialer := net.Dialer{Timeout: dialTimeout}
 	raw, err := dialer.DialContext(ctx, "tcp", cfg.Addr)
 	if err != nil {
@@ -59,11 +58,21 @@ func (c *client) start(cfg *Config) error {
 	}
 	conn := tls.Client(c.conn, cfg.TLS)
 	if err := conn.HandshakeContext(c.ctx); err != nil {
-		return err
+		if cutOff(err) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", ErrTLS, err)
 	}
 	c.old = &oldConn{Conn: conn, r: io.MultiReader(strings.NewReader(greeting), conn)}
 	c.Client = imapclient.New(c.old, nil)
 	return c.WaitGreeting()
+}
+
+// cutOff says that it was not TLS that has failed, but what is below.
+func cutOff(err error) bool {
+	_, system := errors.AsType[syscall.Errno](err)
+	return system || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)
 }
 
 // askForTLS says STARTTLS, and nothing else. What the other side says before TLS is
@@ -90,9 +99,9 @@ func askForTLS(conn net.Conn) error {
 		case strings.HasPrefix(upper, "* ") && !strings.HasPrefix(upper, "* BYE"):
 			continue
 		case !strings.HasPrefix(upper, "A OK"):
-			return fmt.Errorf("the server does not begin TLS: %.100q", line)
+			return fmt.Errorf("%w: the server does not begin it: %.100q", ErrTLS, line)
 		case in.Buffered() > 0:
-			return errors.New("the server goes on in clear behind STARTTLS")
+			return fmt.Errorf("%w: the server goes on in clear behind STARTTLS", ErrTLS)
 		}
 		return nil
 	}
@@ -120,7 +129,7 @@ func (c *client) logIn(cfg *Config) error {
 			err = c.Login(cfg.Login, cfg.Password).Wait()
 		}
 		if refused(err) {
-			return fmt.Errorf("%w: %w", ErrLogin, err)
+			return fmt.Errorf("%w: %w", refusal(err), err)
 		}
 		if err != nil {
 			return err
@@ -129,6 +138,16 @@ func (c *client) logIn(cfg *Config) error {
 	_, err = c.Capability().Wait()
 	c.old.known.Store(true)
 	return err
+}
+
+// refusal tells a login that is refused from one that is not possible now.
+func refusal(err error) error {
+	answer, _ := errors.AsType[*imap.Error](err)
+	switch answer.Code {
+	case imap.ResponseCodeUnavailable, imap.ResponseCodeInUse, imap.ResponseCodeLimit, imap.ResponseCodeServerBug:
+		return ErrBroken // RFC 5530
+	}
+	return ErrLogin
 }
 
 // oldConn makes a server one of IMAP4rev1: until its capabilities are known, it hides

@@ -14,8 +14,6 @@ type mailbox struct {
 	target     string // and here
 	specialUse string // RFC 6154, without the backslash
 	subscribed bool
-	messages   int
-	octets     int64 // 0 where the server cannot say
 }
 
 // mailboxes lists what is to be copied: of all mailboxes those in the user's own
@@ -57,9 +55,6 @@ func (c *client) mailboxes(pattern string) ([]mailbox, error) {
 		// shows no others would show none.
 		m.subscribed = !extended || hasAttr(l, imap.MailboxAttrSubscribed)
 		m.specialUse = specialUse(l)
-		if err := c.count(&m); err != nil {
-			return nil, err
-		}
 		list = append(list, m)
 	}
 	return list, nil
@@ -110,23 +105,25 @@ func specialUse(l *imap.ListData) string {
 	return ""
 }
 
-// count asks how much there is. A server that does not say so is no trouble.
-func (c *client) count(m *mailbox) error {
+// count asks how much there is in a mailbox: nothing, if the server does not say so.
+func (c *client) count(mailbox string) (messages int, octets int64, err error) {
+	c.busy(true)
+	defer c.busy(false)
 	sized := c.Caps().Has(imap.CapStatusSize)
-	data, err := c.Status(m.source, &imap.StatusOptions{NumMessages: true, Size: sized}).Wait()
+	data, err := c.Status(mailbox, &imap.StatusOptions{NumMessages: true, Size: sized}).Wait()
 	if refused(err) {
-		return nil
+		return 0, 0, nil
 	}
 	if err != nil {
-		return c.explain(err)
+		return 0, 0, c.explain(err)
 	}
 	if data.NumMessages != nil {
-		m.messages = int(*data.NumMessages)
+		messages = int(*data.NumMessages)
 	}
 	if data.Size != nil {
-		m.octets = *data.Size
+		octets = *data.Size
 	}
-	return nil
+	return messages, octets, nil
 }
 
 // targetName is the name that a mailbox gets here: without the prefix of its namespace,

@@ -32,10 +32,17 @@ type badServer struct {
 	boxes     map[string]*badMailbox
 	clear     string // what it says behind OK to STARTTLS, in clear; - refuses
 	useClear  bool
-	octets    int  // of literals that it sends before it ends the connection; 0: no end
-	silent    bool // it does not answer UID FETCH
+	octets    int            // of literals that it sends before it ends a connection; 0: no end
+	down      bool           // it ends connections at once
+	sinks     bool           // it is down once it has ended one
+	cuts      map[string]int // commands, with what follows them, that it ends the connection at so often; below 0: each time
+	changes   int            // how many ends of a connection give all mailboxes another UIDVALIDITY; below 0: each
+	conns     int
+	login     string // its answer to LOGIN
+	silent    bool   // it does not answer UID FETCH
 	reported  int64
 	refuses   map[int]bool // UIDs that it gives NO for
+	dies      map[int]bool // UIDs in the middle of which it ends the connection
 	expunges  map[int]bool // UIDs that it has no more when their octets are asked for
 	commands  []string
 	bigLength int64 // of a message with UID 1 that is made up as it is sent
@@ -88,7 +95,7 @@ func (s *badServer) serve(t *testing.T) *Config {
 	s.addr = l.Addr().String()
 	return &Config{
 		Addr: s.addr, TLS: &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}, StartTLS: s.useClear,
-		Login: "alice", Password: "secret", Silence: 20 * time.Second,
+		Login: "alice", Password: "secret", Silence: 20 * time.Second, Pause: -1,
 	}
 }
 
@@ -108,8 +115,15 @@ func (s *badServer) session(conn net.Conn) {
 		}
 		fmt.Fprint(conn, "a OK go on\r\n"+s.clear)
 	}
+	s.mu.Lock()
+	down, octets := s.down, s.octets
+	s.conns++
+	s.mu.Unlock()
+	if down {
+		return
+	}
 	secure := tls.Server(conn, s.tls)
-	c := &badConn{s: s, in: bufio.NewReader(secure), out: bufio.NewWriter(secure)}
+	c := &badConn{s: s, octets: octets, in: bufio.NewReader(secure), out: bufio.NewWriter(secure)}
 	if !s.useClear {
 		fmt.Fprint(c.out, "* OK ["+"CAPABILITY "+s.caps+"] hello\r\n")
 	}
@@ -128,13 +142,20 @@ func (s *badServer) note(line string) {
 	s.commands = append(s.commands, line)
 }
 
+func (s *badServer) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns
+}
+
 // badConn is one connection.
 type badConn struct {
-	s     *badServer
-	in    *bufio.Reader
-	out   *bufio.Writer
-	box   *badMailbox
-	ended bool
+	s      *badServer
+	in     *bufio.Reader
+	out    *bufio.Writer
+	box    *badMailbox
+	octets int
+	ended  bool
 }
 
 func (c *badConn) command(line string) {
@@ -146,6 +167,9 @@ func (c *badConn) command(line string) {
 	name := strings.ToUpper(words[0])
 	if name == "UID" {
 		name += " " + strings.ToUpper(words[1])
+	}
+	if c.cut(name, rest) {
+		return
 	}
 	answer := "OK done"
 	switch name {
@@ -162,6 +186,8 @@ func (c *badConn) command(line string) {
 		fmt.Fprintf(c.out, "* STATUS %s (MESSAGES %d)\r\n", words[1], len(box.messages))
 	case "EXAMINE":
 		answer = c.examine(words[1])
+	case "LOGIN":
+		answer = cmp.Or(c.s.login, answer)
 	case "UID FETCH":
 		if c.s.silent {
 			return
@@ -176,7 +202,33 @@ func (c *badConn) command(line string) {
 		}
 		fmt.Fprint(c.out, "\r\n")
 	}
-	fmt.Fprintf(c.out, "%s %s\r\n", tag, answer)
+	if !c.ended { // or it would be taken for the rest of a message
+		fmt.Fprintf(c.out, "%s %s\r\n", tag, answer)
+	}
+}
+
+// cut ends the connection at a command, if it has to. It must be called with mu held.
+func (c *badConn) cut(name, rest string) bool {
+	for word, n := range c.s.cuts {
+		if !strings.HasPrefix(rest, word) && word != name || n == 0 {
+			continue
+		}
+		c.s.cuts[word]--
+		c.end()
+	}
+	return c.ended
+}
+
+// end must be called with mu held.
+func (c *badConn) end() {
+	c.ended = true
+	c.s.down = c.s.down || c.s.sinks
+	if c.s.changes != 0 {
+		c.s.changes--
+		for _, box := range c.s.boxes {
+			box.validity++
+		}
+	}
 }
 
 func (s *badServer) names() []string {
@@ -215,8 +267,8 @@ func (c *badConn) fetch(set string, body bool) string {
 			return "NO [EXPUNGEISSUED] some of them are gone"
 		}
 		if !c.literal(i+1, m) {
-			c.ended = true
-			return "BAD"
+			c.end()
+			return ""
 		}
 	}
 	return "OK done"
@@ -231,9 +283,13 @@ func (c *badConn) literal(seq int, m badMessage) bool {
 		body = io.LimitReader(endless{}, length)
 	}
 	fmt.Fprintf(c.out, "* %d FETCH (UID %d BODY[] {%d}\r\n", seq, m.uid, length)
-	if c.s.octets > 0 {
-		if c.s.octets -= int(length); c.s.octets <= 0 {
-			_, _ = io.CopyN(c.out, body, length+int64(c.s.octets))
+	if c.s.dies[m.uid] {
+		_, _ = io.CopyN(c.out, body, length/2)
+		return false
+	}
+	if c.octets > 0 {
+		if c.octets -= int(length); c.octets <= 0 {
+			_, _ = io.CopyN(c.out, body, length+int64(c.octets))
 			return false
 		}
 	}
