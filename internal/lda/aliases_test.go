@@ -76,7 +76,7 @@ bad: a b
 		r, err := a.Resolve(t.Context(), tc.address)
 		var got []string
 		if err == nil {
-			for _, target := range r.targets() {
+			for _, target := range r.Targets() {
 				got = append(got, target.User+":"+target.Folder)
 			}
 			if s := strings.Join(got, " "); s != tc.want {

@@ -52,7 +52,7 @@ func (j *job) plan(ctx context.Context, r Recipient, several bool) *outcome {
 		o.errs = append(o.errs, loop())
 		return o
 	}
-	for _, t := range r.targets() {
+	for _, t := range r.Targets() {
 		u, err := j.a.lookup(t.User)
 		if err != nil {
 			o.errs = append(o.errs, err)

@@ -28,7 +28,7 @@ type job struct {
 	contents []*content
 	copies   []*storedCopy
 	digest   hash.Hash // of what is below the trace fields; nil: nobody asks
-	spool    *spool    // what is below the trace fields; nil: no filter asks
+	spool    *Spool    // what is below the trace fields; nil: no filter asks
 	received time.Time // when the message was here; zero: never
 
 	sent         map[way]error          // what was sent on, and how that ended
@@ -117,32 +117,36 @@ func (j *job) run(ctx context.Context, rcpts []Recipient, msg io.Reader) ([]*out
 
 // settle logs what became of a recipient's copies and returns the result.
 func (j *job) settle(ctx context.Context, o *outcome) error {
-	var temporary, permanent error
-	done := false
-	note := func(err error) {
-		switch e := j.a.classify(err); {
-		case e == nil:
-			done = true
-		case e.(*Error).Temporary():
-			temporary = e
-		default:
-			permanent = e
-		}
+	var results []error
+	note := func(c *storedCopy, err error) {
+		results = append(results, j.a.classify(err))
+		j.log(ctx, o.rcpt, c, j.a.classify(err))
 	}
 	for _, err := range o.errs {
-		note(err)
-		if err != nil {
-			j.log(ctx, o.rcpt, &storedCopy{}, j.a.classify(err))
-		}
+		note(&storedCopy{}, err)
 	}
 	for _, c := range o.copies {
-		note(c.err)
-		j.log(ctx, o.rcpt, c, j.a.classify(c.err))
+		note(c, c.err)
 	}
-	switch {
-	case temporary != nil:
-		return temporary
-	case done:
+	return Overall(results)
+}
+
+// Overall is what becomes of a recipient with several targets, by what has become of
+// each: nil or an *Error.
+func Overall(results []error) error {
+	var permanent error
+	done := false
+	for _, err := range results {
+		switch {
+		case err == nil:
+			done = true
+		case Classify(err).Temporary():
+			return err
+		default:
+			permanent = err
+		}
+	}
+	if done {
 		return nil
 	}
 	return permanent

@@ -45,7 +45,8 @@ type Target struct {
 	Folder string // as in Recipient
 }
 
-func (r *Recipient) targets() []Target {
+// Targets are all of them, User and Folder first.
+func (r *Recipient) Targets() []Target {
 	return append([]Target{{r.User, r.Folder}}, r.Also...)
 }
 

@@ -99,7 +99,7 @@ func New(cfg Config) *Agent {
 // targets one with room is enough: the others are the administrator's affair.
 func (a *Agent) Admit(ctx context.Context, r Recipient, size int64) error {
 	var full error
-	for _, t := range r.targets() {
+	for _, t := range r.Targets() {
 		err := a.admit(ctx, t, size)
 		if err == nil {
 			return nil

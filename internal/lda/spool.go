@@ -7,12 +7,13 @@ import (
 	"os"
 )
 
-// spoolMemory is how much of a message is held in memory for a filter; what is
-// longer is in a file without a name.
+// spoolMemory is how much of a message a Spool holds in memory.
 const spoolMemory = 1 << 20
 
-// spool holds what is below the trace fields of a message, for filters.
-type spool struct {
+// Spool holds a message until it is known what is to be done with it: the beginning in
+// memory, what is longer in a file without a name. It is written by one goroutine, and
+// then read by as many as like. Who has made one closes it.
+type Spool struct {
 	mem  []byte
 	file *os.File
 	size int64
@@ -20,9 +21,9 @@ type spool struct {
 	cr   bool  // the last octet was one
 }
 
-var _ io.ReaderAt = (*spool)(nil)
+var _ io.ReaderAt = (*Spool)(nil)
 
-func (s *spool) Write(p []byte) (int, error) {
+func (s *Spool) Write(p []byte) (int, error) {
 	for _, b := range p {
 		if b == '\n' && !s.cr {
 			s.bare++
@@ -51,7 +52,7 @@ func (s *spool) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *spool) ReadAt(p []byte, at int64) (int, error) {
+func (s *Spool) ReadAt(p []byte, at int64) (int, error) {
 	if s.file != nil {
 		return s.file.ReadAt(p, at)
 	}
@@ -65,14 +66,20 @@ func (s *spool) ReadAt(p []byte, at int64) (int, error) {
 	return n, nil
 }
 
-func (s *spool) Close() {
+func (s *Spool) Close() {
 	if s.file != nil {
 		s.file.Close() // it has no name, and nobody needs its content any more
 	}
 }
 
+// Size is the number of octets that were written.
+func (s *Spool) Size() int64 { return s.size }
+
+// Reader reads all that was written.
+func (s *Spool) Reader() io.Reader { return s.from(0) }
+
 // from reads from an offset on.
-func (s *spool) from(at int64) io.Reader { return io.NewSectionReader(s, at, s.size-at) }
+func (s *Spool) from(at int64) io.Reader { return io.NewSectionReader(s, at, s.size-at) }
 
 // spoolFor reads the whole message into the spool if one of the recipients has a
 // script, and returns what to read it from in either case.
@@ -80,7 +87,7 @@ func (j *job) spoolFor(ctx context.Context, rcpts []Recipient, msg io.Reader) (i
 	if !j.a.anyScript(rcpts) {
 		return msg, nil
 	}
-	j.spool = &spool{}
+	j.spool = &Spool{}
 	for _, piece := range j.h.kept() {
 		if _, err := j.spool.Write(piece); err != nil {
 			return nil, err
@@ -108,7 +115,7 @@ func (j *job) spoolFor(ctx context.Context, rcpts []Recipient, msg io.Reader) (i
 // anyScript says whether a filter will have to see the message.
 func (a *Agent) anyScript(rcpts []Recipient) bool {
 	for _, r := range rcpts {
-		for _, t := range r.targets() {
+		for _, t := range r.Targets() {
 			u, ok, err := a.cfg.Lookup(t.User)
 			if err != nil || !ok || u.Script == "" {
 				continue
