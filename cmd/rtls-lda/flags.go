@@ -19,6 +19,7 @@ type mode uint8
 const (
 	modeDeliver mode = iota
 	modeServe
+	modeWorker
 	modeSieveTest
 	modeCheckConfig
 	modeVersion
@@ -108,6 +109,7 @@ func parseArgs(args []string) (*options, error) {
 	for _, harmless := range []string{"k", "t", "Y"} {
 		fs.BoolP("compatible-"+harmless, harmless, false, "")
 	}
+	asWorker := fs.Bool(workerFlag, false, "")
 	listens := fs.StringArray("lmtp", nil, "")
 	fs.StringVarP(&o.config, "config", "c", config.SystemPath, "")
 	fs.StringArrayVarP(&o.set, "set", "o", nil, "")
@@ -124,6 +126,8 @@ func parseArgs(args []string) (*options, error) {
 		o.mode = modeVersion
 	case *check:
 		o.mode = modeCheckConfig
+	case *asWorker:
+		o.mode = modeWorker
 	case fs.Changed("lmtp"):
 		o.mode = modeServe
 	case fs.Changed("sieve-test"):

@@ -51,6 +51,8 @@ func run(ctx context.Context, env cli.Env) error {
 		err = checkConfig(o, env)
 	case modeServe:
 		err = serve(ctx, o, env)
+	case modeWorker:
+		err = work(ctx, env)
 	case modeSieveTest:
 		err = sieveTest(ctx, o, env)
 	default:

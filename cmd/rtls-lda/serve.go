@@ -29,14 +29,16 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
 	known := newAccounts(f)
-	server, err := newServer(f, known, logger, sender(f, o.config, env))
+	server, err := newServer(f, logger)
 	if err != nil {
 		return cli.Errorf(cli.Config, "%w", err)
 	}
 	if o.lmtp[0].kind == "stdio" {
-		if err := giveUpRoot(known); err != nil {
+		closeBackend, err := deliverTo(server, f, known, o, env)
+		if err != nil {
 			return err
 		}
+		defer closeBackend()
 		return serveStdio(ctx, server, env)
 	}
 	sd := systemd.Env{PID: os.Getpid(), Getenv: env.Getenv}
@@ -49,9 +51,11 @@ func serve(ctx context.Context, o *options, env cli.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := giveUpRoot(known); err != nil {
+	closeBackend, err := deliverTo(server, f, known, o, env)
+	if err != nil {
 		return err
 	}
+	defer closeBackend()
 	for _, l := range listeners {
 		logger.Info("LMTP on " + l.Addr().Network() + ":" + l.Addr().String())
 	}
@@ -97,16 +101,34 @@ func greets(ctx context.Context, addr net.Addr) error {
 	return err
 }
 
-// giveUpRoot leaves one user to deliver as. It comes when sockets and certificate are
-// open, which that user may have no right to.
-func giveUpRoot(known *accounts) error {
-	if err := known.become(users.Record{UID: -1}); err != nil {
-		return cli.Errorf(cli.Config, "%w", err)
+// deliverTo gives a server its backend. Where all mail belongs to one user this process
+// becomes that user for good; else it stays root, and has others deliver. It comes when
+// sockets and certificate are open, which that user may have no right to.
+func deliverTo(server *lmtp.Server, f *config.File, known *accounts, o *options, env cli.Env) (closeBackend func(), err error) {
+	several, err := known.several()
+	if err != nil {
+		return nil, cli.Errorf(cli.Config, "%w", err)
 	}
-	return nil
+	if several {
+		known.uid = -1 // each user's own
+		pool, err := newPool(f, known, o.config, env, server.Logger)
+		if err != nil {
+			return nil, err
+		}
+		server.Backend = pool
+		return pool.Close, nil
+	}
+	if err := known.become(users.Record{UID: -1}); err != nil {
+		return nil, cli.Errorf(cli.Config, "%w", err)
+	}
+	agent := agentConfig(f, known, server.Logger)
+	agent.Send, agent.Reports = sender(f, o.config, env), f.LDA.SuccessReports
+	server.Backend = lda.New(agent)
+	return func() {}, nil
 }
 
-func newServer(f *config.File, known *accounts, logger *slog.Logger, send func(context.Context, lda.Onward) error) (*lmtp.Server, error) {
+// newServer is a server that has no backend yet.
+func newServer(f *config.File, logger *slog.Logger) (*lmtp.Server, error) {
 	tlsConfig, err := serverTLS(f)
 	if err != nil {
 		return nil, err
@@ -115,12 +137,9 @@ func newServer(f *config.File, known *accounts, logger *slog.Logger, send func(c
 	if err != nil {
 		return nil, err
 	}
-	agent := agentConfig(f, known, logger)
-	agent.Send, agent.Reports = send, f.LDA.SuccessReports
 	return &lmtp.Server{
 		Hostname:   f.Hostname,
 		TLS:        tlsConfig,
-		Backend:    lda.New(agent),
 		Logger:     logger,
 		LocalUsers: trusted,
 		DSN:        f.LDA.SuccessReports,

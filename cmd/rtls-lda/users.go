@@ -51,15 +51,21 @@ func (a *accounts) lookup(name string) (lda.User, bool, error) {
 		return lda.User{}, false, errOfRoot(name)
 	}
 	if r.UID >= 0 && a.uid >= 0 && r.UID != a.uid {
-		return lda.User{}, false, fmt.Errorf("the mail of %s belongs to uid %d, and rtls-lda runs as uid %d; let the mail transfer agent start it as the recipient or, for one message at a time, as root", name, r.UID, a.uid)
+		return lda.User{}, false, fmt.Errorf("the mail of %s belongs to uid %d, and rtls-lda runs as uid %d; start it as the recipient, or as root without user under [lda]", name, r.UID, a.uid)
 	}
-	u := lda.User{Name: r.Name, Dir: r.Dir, Quota: store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}}
+	u, err := a.user(r)
+	return u, err == nil, err
+}
+
+// user is what the agent has to know.
+func (a *accounts) user(r users.Record) (u lda.User, err error) {
+	u = lda.User{Name: r.Name, Dir: r.Dir, Quota: store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}}
 	if template := a.config.LDA.Sieve; template != "" {
-		if u.Script, err = config.Expand(template, name, r.Home); err != nil {
-			return lda.User{}, false, fmt.Errorf("filter: %w", err)
+		if u.Script, err = config.Expand(template, r.Name, r.Home); err != nil {
+			return lda.User{}, fmt.Errorf("filter: %w", err)
 		}
 	}
-	return u, true, nil
+	return u, nil
 }
 
 // errRoot is what root cannot deliver without.

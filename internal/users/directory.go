@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
@@ -108,6 +109,30 @@ func (d *Directory) lookupSystem(name string) (Record, bool, error) {
 		return Record{}, false, nil
 	}
 	return Record{Name: name, UID: uid, GID: gid, Home: u.HomeDir}, true, nil
+}
+
+// OwnedByOthers says whether there can be mail that belongs to another than uid: a user of
+// the system's, or one whom the file gives another user id. The error is for a file that
+// cannot be read; there need be none.
+func (d *Directory) OwnedByOthers(uid int) (bool, error) {
+	if d.store.FirstSystemUID != 0 {
+		return true, nil
+	}
+	if d.Users == nil {
+		return false, nil
+	}
+	text, _, err := d.Users.Text()
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for line := range bytes.Lines(text) {
+		_, rest, _ := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(":"))
+		r := Record{UID: -1, GID: -1}
+		if err := r.parse(rest); line[0] != '#' && err == nil && r.UID > 0 && r.UID != uid {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // Lookup finds a user in the file; Dir is left empty. What it knows beyond the name

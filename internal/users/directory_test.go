@@ -119,3 +119,41 @@ func TestTextIndexOfUsers(t *testing.T) {
 		}
 	}
 }
+
+// Mail can belong to another than the owner of the store where a line says so, or where
+// there are users of the system.
+func TestOwnedByOthers(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		first int
+		want  bool
+	}{
+		{"", 0, false},
+		{"alice:!\nbob:!:::::\n", 0, false},
+		{"alice:!\n#bob:!:1001:1001\n\n", 0, false},
+		{"alice:!:1000:1000\n", 0, false},
+		{"erin:!:0:0\n", 0, false},   // who gets none
+		{"frank:!:1001\n", 0, false}, // a line that cannot be used
+		{"alice:!:1000:1000\nbob:!:1001:1001\n", 0, true},
+		{"alice:!:1001:1001::/home/alice\r\n", 0, true},
+		{"", 1000, true},
+	} {
+		d := testDirectory(t, test.text, config.Store{FirstSystemUID: test.first}, 0)
+		if got, err := d.OwnedByOthers(1000); got != test.want || err != nil {
+			t.Errorf("%q, %d: %t, %v", test.text, test.first, got, err)
+		}
+	}
+	d := testDirectory(t, "alice:!\n", config.Store{}, 0)
+	if err := os.Chmod(d.Users.Path(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.OwnedByOthers(1000); !errors.Is(err, ErrPermissions) {
+		t.Errorf("a file that is open to others: %v", err)
+	}
+	if err := os.Remove(d.Users.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.OwnedByOthers(1000); got || err != nil {
+		t.Errorf("no file: %t, %v", got, err)
+	}
+}
