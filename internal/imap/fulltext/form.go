@@ -11,7 +11,7 @@ import (
 
 // textForm is to be raised with every change of what search.Texts makes of a message.
 // TestForm notices most of them.
-const textForm = 2
+const textForm = 3
 
 // form is a number for how texts are read. What was read in another form says nothing
 // about what a search finds today, so segments of another form are not used. Of

@@ -4,6 +4,7 @@ package transfer
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"strings"
 )
@@ -81,9 +82,13 @@ func base64Value(c byte) int {
 // quotedReader leaves an "=" alone that starts nothing.
 type quotedReader struct {
 	r    *bufio.Reader
+	held []byte // read, and with what follows it something else
 	line []byte // decoded, not yet read
 	err  error
 }
+
+// mostHeld is how many blanks in a row may turn out to be those at the end of a line.
+const mostHeld = 64 << 10
 
 func (q *quotedReader) Read(p []byte) (int, error) {
 	for len(q.line) == 0 {
@@ -92,47 +97,57 @@ func (q *quotedReader) Read(p []byte) (int, error) {
 		}
 		var raw []byte
 		raw, q.err = q.r.ReadSlice('\n')
-		if q.err == bufio.ErrBufferFull {
-			q.err = nil
-			raw = q.uncut(raw)
+		if len(q.held) > 0 {
+			raw = append(q.held, raw...)
 		}
-		q.line = decodeLine(raw)
+		if q.err != bufio.ErrBufferFull {
+			q.held = nil
+			q.line = decodeLine(raw)
+			continue
+		}
+		q.err = nil
+		whole := len(raw) - unfinished(raw)
+		q.held = append([]byte(nil), raw[whole:]...)
+		q.line = decode(make([]byte, 0, whole), raw[:whole])
 	}
 	n := copy(p, q.line)
 	q.line = q.line[n:]
 	return n, nil
 }
 
-// uncut adds to a piece of a line that ends within an escape the rest of that.
-func (q *quotedReader) uncut(raw []byte) []byte {
-	out := append([]byte(nil), raw...)
-	for n := len(out); n > 1 && out[n-1] != '\n' && (out[n-1] == '=' || out[n-2] == '='); n = len(out) {
-		c, err := q.r.ReadByte()
-		if err != nil {
-			break // and again with the next read
-		}
-		out = append(out, c)
+// unfinished is the length of the end of a piece of a line that is not to be decoded
+// without what follows: an escape, or what may be the end of the line.
+func unfinished(raw []byte) int {
+	body := bytes.TrimRight(raw, " \t\r")
+	n := len(raw) - len(body)
+	switch {
+	case n > mostHeld:
+		return 0
+	case bytes.HasSuffix(body, []byte("=")):
+		return n + 1
+	case n == 0 && len(body) > 1 && body[len(body)-2] == '=':
+		return 2
 	}
-	return out
+	return n
 }
 
-// decodeLine decodes a line, or a piece of one.
+// decodeLine decodes a line, or the rest of one. The end of the text ends one, too: its
+// line feed belongs to the boundary that follows.
 func decodeLine(raw []byte) []byte {
-	body := raw
-	end := ""
-	if n := len(body); n > 0 && body[n-1] == '\n' {
-		body, end = body[:n-1], "\n"
-		if n > 1 && body[n-2] == '\r' {
-			body, end = body[:n-2], "\r\n"
-		}
-		for len(body) > 0 && (body[len(body)-1] == ' ' || body[len(body)-1] == '\t') {
-			body = body[:len(body)-1] // added on the way (RFC 2045 section 6.7, rule 3)
-		}
+	body := bytes.TrimSuffix(raw, []byte("\n"))
+	if len(body) < len(raw) {
+		body = bytes.TrimSuffix(body, []byte("\r"))
 	}
-	if n := len(body); n > 0 && body[n-1] == '=' && end != "" {
-		body, end = body[:n-1], ""
+	end := raw[len(body):]
+	body = bytes.TrimRight(body, " \t") // added on the way (RFC 2045 section 6.7, rule 3)
+	if soft := bytes.TrimSuffix(body, []byte("=")); len(soft) < len(body) {
+		body, end = soft, nil // rule 5
 	}
-	out := make([]byte, 0, len(body)+len(end))
+	return append(decode(make([]byte, 0, len(raw)), body), end...)
+}
+
+// decode appends what body stands for to out.
+func decode(out, body []byte) []byte {
 	for i := 0; i < len(body); i++ {
 		if body[i] == '=' && i+2 < len(body) {
 			hi, lo := hexValue(body[i+1]), hexValue(body[i+2])
@@ -144,7 +159,7 @@ func decodeLine(raw []byte) []byte {
 		}
 		out = append(out, body[i])
 	}
-	return append(out, end...)
+	return out
 }
 
 func hexValue(c byte) int {
