@@ -27,6 +27,7 @@ type File struct {
 
 	path string
 	text string
+	meta toml.MetaData // of the text
 }
 
 // Store says where mail is kept and who has a mailbox.
@@ -59,21 +60,57 @@ var typeError = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
 })
 
+// inWords says what a decoder has against a value's type in the words of TOML.
+func inWords(complaint string) string {
+	const has, wants = "incompatible types: TOML value has type ", "; destination has type "
+	value, ok := strings.CutPrefix(complaint, has)
+	value, want, ok2 := strings.Cut(value, wants)
+	if !ok || !ok2 {
+		return complaint
+	}
+	if want == "slice" && strings.HasPrefix(value, "map") {
+		return "write two brackets around the name of the table"
+	}
+	return fmt.Sprintf("write %s, not %s", inTOML(want), inTOML(value))
+}
+
+func inTOML(typ string) string {
+	switch {
+	case strings.HasPrefix(typ, "map"), strings.HasPrefix(typ, "struct"):
+		return "a table"
+	case strings.HasPrefix(typ, "[]"), typ == "slice":
+		return "an array, as in [\"a\", \"b\"]"
+	case strings.HasPrefix(typ, "int"):
+		return "a whole number"
+	case strings.HasPrefix(typ, "float"):
+		return "a number with a point"
+	case strings.HasPrefix(typ, "bool"):
+		return "true or false"
+	case typ == "string":
+		return "a string"
+	}
+	return typ
+}
+
 func parse(path, text string) (*File, error) {
 	f := &File{path: path, text: text}
 	meta, err := toml.Decode(text, f)
+	f.meta = meta
 	if perr, ok := errors.AsType[toml.ParseError](err); ok {
 		return nil, fmt.Errorf("%s:%d: %s", path, perr.Position.Line, perr.Message)
 	}
 	if err != nil {
 		if m := typeError().FindStringSubmatch(err.Error()); m != nil {
-			return nil, fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], m[3])
+			return nil, fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], inWords(m[3]))
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
 		return nil, f.errorf(key, "unknown key %q; see rtls.toml(5) for the keys there are", key.String())
+	}
+	if !isHostname(f.Hostname) && f.Hostname != "" {
+		return nil, f.errorf(toml.Key{"hostname"}, `hostname is a name like "mail.example.org", not %q`, f.Hostname)
 	}
 	if err := f.checkSend(); err != nil {
 		return nil, err
@@ -89,6 +126,17 @@ func (f *File) errorf(key toml.Key, format string, args ...any) error {
 	}
 	return fmt.Errorf("%s:%d: %w", f.path, lineOf(f.text, key), err)
 }
+
+// isHostname says whether a name can stand in a Received field and, without more ado, in
+// the name of a file.
+func isHostname(name string) bool {
+	return len(name) <= 255 && !strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || r == '\uFFFD' || strings.ContainsRune("/\\@,;()<>\"", r)
+	})
+}
+
+// says reports whether a key stands in the file.
+func (f *File) says(key ...string) bool { return f.meta.IsDefined(key...) }
 
 func (f *File) checkCert(table, cert, key string) error {
 	if cert == "" {

@@ -44,7 +44,13 @@ func TestErrors(t *testing.T) {
 		{"unknown key", "[send.account.a]\nhost = \"h\"\nhots = \"x\"\n", `rtls.toml:3: unknown key "send.account.a.hots"`},
 		{"unknown table", "\n[smtp]\nhost = \"h\"\n", `rtls.toml:2: unknown key "smtp"`},
 		{"syntax", "a = \n", "rtls.toml:1:"},
-		{"type", "hostname = 3\n", "rtls.toml:1:"},
+		{"type", "hostname = 3\n", "rtls.toml:1: hostname: write a string, not a whole number"},
+		{"a string for an array", "[imapd]\nlisten = \":993\"\n", `rtls.toml:2: imapd.listen: write an array, as in ["a", "b"], not a string`},
+		{"an array of numbers", "[imapd]\nlisten = [993]\n", `rtls.toml:2: imapd.listen: write a string, not a whole number`},
+		{"a string for a number", "[imapd]\nmax_per_user = \"5\"\n", `rtls.toml:2: imapd.max_per_user: write a whole number, not a string`},
+		{"a string for a boolean", "[imapd]\ncompress = \"yes\"\n", `rtls.toml:2: imapd.compress: write true or false, not a string`},
+		{"a table for an array of tables", "[imapd.domain]\nnames = [\"a\"]\n", `rtls.toml:1: imapd.domain: write two brackets around the name of the table`},
+		{"a hostname that is none", "\nhostname = \"my host\"\n", `rtls.toml:2: hostname is a name like "mail.example.org", not "my host"`},
 		{"no host", "# x\n[send.account.\"a.b\"]\nfrom = \"x\"\n", `rtls.toml:2: account "a.b" has no submission server; write host = `},
 		{"tls", "[send.account.a]\nhost=\"h\"\ntls=\"maybe\"\n", `rtls.toml:3: tls is "implicit" or "starttls"`},
 		{"no TLS", "[send.account.a]\nhost=\"h\"\ntls=\"none\"\n", `rtls.toml:3: tls = "none" is for a Unix socket only`},
@@ -140,6 +146,38 @@ func TestServers(t *testing.T) {
 		}
 		if got := strings.Join(names, " "); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// What a server is asked to do has to be possible, and to say something.
+func TestServerErrors(t *testing.T) {
+	const store = "[store]\nroot = \"/mail\"\nusers = \"/passwd\"\n"
+	imapd := func(f *File) error { return f.CheckIMAPD() }
+	lda := func(f *File) error { return f.CheckLDA(false) }
+	for _, tc := range []struct {
+		check      func(*File) error
+		text, want string
+	}{
+		{imapd, "[imapd]\nlisten = [\"993\"]\n", `rtls.toml:5: listen is a list of "host:port", not "993"`},
+		{imapd, "[imapd]\nlisten = [\":65536\"]\n", `rtls.toml:5: listen is a list of "host:port", not ":65536"`},
+		{imapd, "[imapd]\nlisten = [\"localhost:\"]\n", `rtls.toml:5: listen is a list of "host:port", not "localhost:"`},
+		{imapd, "[imapd]\nlisten_starttls = [\":imapx\"]\n", `rtls.toml:5: listen_starttls is a list of "host:port"`},
+		{imapd, "[imapd]\nlisten = []\n", `rtls.toml:5: listen has nothing in it; leave it out for the default`},
+		{imapd, "[imapd]\nmechanisms = []\n", `rtls.toml:5: mechanisms has nothing in it`},
+		{imapd, "[imapd]\ncheckpassword = []\n", `rtls.toml:5: checkpassword has nothing in it`},
+		{imapd, "[imapd]\nmax_per_user = 0\n", `rtls.toml:5: max_per_user is a positive number, not 0`},
+		{imapd, "[imapd]\nmax_message = \"0\"\n", `rtls.toml:5: `},
+		{imapd, "[imapd]\nmax_message = 0\n", `rtls.toml:5: max_message is a positive number, not 0`},
+		{lda, "[lda]\nmax_size = 0\n", `rtls.toml:5: max_size is a number of octets, not 0`},
+		{lda, "[lda]\nmax_connections = 0\n", `rtls.toml:5: max_connections is a number of clients, not 0`},
+	} {
+		f, err := parse("rtls.toml", store+tc.text)
+		if err == nil {
+			err = tc.check(f)
+		}
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want %s", tc.text, err, tc.want)
 		}
 	}
 }

@@ -44,6 +44,13 @@ func (f *File) CheckIMAPD() error {
 	if err := f.checkLogins(); err != nil {
 		return err
 	}
+	for key, list := range map[string][]string{
+		"listen": f.IMAPD.Listen, "listen_starttls": f.IMAPD.StartTLS, "mechanisms": f.IMAPD.Mechanisms, "checkpassword": f.IMAPD.CheckPassword,
+	} {
+		if len(list) == 0 && f.says("imapd", key) {
+			return f.errorf(toml.Key{"imapd", key}, "%s has nothing in it; leave it out for the default", key)
+		}
+	}
 	if err := f.checkListen("listen", f.IMAPD.Listen); err != nil {
 		return err
 	}
@@ -73,7 +80,11 @@ func (f *File) CheckIMAPD() error {
 
 func (f *File) checkListen(key string, addresses []string) error {
 	for _, addr := range addresses {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
+		_, port, err := net.SplitHostPort(addr)
+		if err == nil && port != "" {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if err != nil || port == "" {
 			return f.errorf(toml.Key{"imapd", key}, `%s is a list of "host:port", not %q`, key, addr)
 		}
 	}
@@ -85,7 +96,7 @@ func (f *File) checkLimits() error {
 		"max_connections": int64(f.IMAPD.MaxConnections), "max_per_address": int64(f.IMAPD.MaxPerAddress),
 		"max_per_user": int64(f.IMAPD.MaxPerUser), "max_message": int64(f.IMAPD.MaxMessage),
 	} {
-		if n < 0 {
+		if n < 0 || n == 0 && f.says("imapd", key) {
 			return f.errorf(toml.Key{"imapd", key}, "%s is a positive number, not %d", key, n)
 		}
 	}

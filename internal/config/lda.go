@@ -50,9 +50,9 @@ func (f *File) CheckLDA(lmtp bool) error {
 	switch {
 	case len(l.Delimiter) > 1:
 		return f.errorf(at("recipient_delimiter"), "recipient_delimiter is one character, not %q", l.Delimiter)
-	case l.MaxSize < 0:
+	case l.MaxSize < 0 || l.MaxSize == 0 && f.says("lda", "max_size"):
 		return f.errorf(at("max_size"), "max_size is a number of octets, not %d", l.MaxSize)
-	case l.MaxConnections < 0:
+	case l.MaxConnections < 0 || l.MaxConnections == 0 && f.says("lda", "max_connections"):
 		return f.errorf(at("max_connections"), "max_connections is a number of clients, not %d", l.MaxConnections)
 	case l.QuotaFull != "" && l.QuotaFull != "tempfail" && l.QuotaFull != "reject":
 		return f.errorf(at("quota_full"), `quota_full is "tempfail" or "reject", not %q`, l.QuotaFull)

@@ -24,7 +24,7 @@ func (f *File) Override(settings []string) error {
 		if err != nil {
 			text := err.Error()
 			if m := typeError().FindStringSubmatch(text); m != nil {
-				text = m[3]
+				text = inWords(m[3])
 			}
 			return fmt.Errorf("setting %q: %s", setting, text)
 		}
