@@ -75,20 +75,25 @@ func checkValidity(certs *tlsconf.Certificates, logger *slog.Logger) error {
 func keepCertificates(ctx context.Context, certs *tlsconf.Certificates, hangup <-chan os.Signal, logger *slog.Logger) {
 	daily := time.NewTicker(validityEvery)
 	defer daily.Stop()
-	for {
+	look := func() {
 		if err := checkValidity(certs, logger); err != nil {
 			logger.Error("clients cannot connect", "err", err)
 		}
+	}
+	look()
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-daily.C:
+			look()
 		case <-hangup:
 			if err := certs.Reload(); err != nil {
 				logger.Error("certificates stay as they were", "err", err)
-			} else {
-				logger.Info("certificates are read anew")
+				continue
 			}
+			logger.Info("certificates are read anew")
+			look()
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +57,47 @@ func TestValidityIsLoggedDaily(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// A pair that does not fit together is passed over, and clients get in with the old one:
+// the log says the first and not that they cannot.
+func TestReloadOfWhatDoesNotFit(t *testing.T) {
+	ca, err := testpki.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := ca.WriteFiles(t.TempDir(), "server", testpki.Leaf{Names: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, otherKey, err := ca.WriteFiles(t.TempDir(), "server", testpki.Leaf{Names: []string{"localhost"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs, err := tlsconf.Load(tlsconf.Pair{Cert: cert, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(otherKey, key); err != nil {
+		t.Fatal(err)
+	}
+	var log lockedLog
+	ctx, cancel := context.WithCancel(t.Context())
+	hangup := make(chan os.Signal)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		keepCertificates(ctx, certs, hangup, slog.New(slog.NewTextHandler(&log, nil)))
+	}()
+	hangup <- syscall.SIGHUP
+	before := log.String()
+	hangup <- syscall.SIGHUP // the first is done with
+	cancel()
+	<-done
+	text := strings.TrimPrefix(log.String(), before)
+	if !strings.Contains(text, `msg="certificates stay as they were"`) || strings.Contains(text, "clients cannot connect") {
+		t.Errorf("the log:\n%s", text)
+	}
 }
 
 // lockedLog is written by one goroutine and read by another.
