@@ -32,6 +32,7 @@ func (s *State) Bans(now time.Time) ([]Ban, error) {
 		return nil, err
 	}
 	saved, _ := parseThrottle(text)
+	saved.clip(now)
 	bans := []Ban{}
 	for key, r := range saved.records {
 		r = r.at(now)

@@ -177,6 +177,7 @@ func (t *Throttle) readLocked() error {
 	if bad > 0 {
 		t.file.logger.Error("lines about failed logins are damaged, and left out", "file", t.file.path, "lines", bad)
 	}
+	saved.clip(time.Now())
 	t.mergeLocked(saved)
 	return nil
 }
@@ -186,6 +187,27 @@ type savedThrottle struct {
 	records map[string]record
 	trusted map[string]trust
 	lifted  []string // keys
+}
+
+// clip cuts times that lie further ahead than they can when the clock is right: it was
+// wrong when the file was written, and nobody is to be kept out for as long.
+func (s *savedThrottle) clip(now time.Time) {
+	for key, r := range s.records {
+		r.since = earlier(r.since, now)
+		r.banned = earlier(r.banned, now.Add(maxBan))
+		s.records[key] = r
+	}
+	for key, tr := range s.trusted {
+		tr.until = earlier(tr.until, now.Add(trustTime))
+		s.trusted[key] = tr
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // mergeLocked must be called with mu held. Of what is known in two ways the worse

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -239,4 +240,32 @@ func TestBansAreWrittenTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A file of the time when the clock was a year ahead keeps nobody out for a year.
+func TestClockWasAhead(t *testing.T) {
+	s := testState(t)
+	ahead := time.Now().AddDate(1, 0, 0).Unix()
+	text := fmt.Sprintf("%s\naddress 192.0.2.1\t20\t%d\t%d\t1\nuser alice\t20\t%d\t0\t0\ntrust 192.0.2.2 alice\t%d\t0\n", throttleVersion, ahead, ahead, ahead, ahead)
+	if err := os.WriteFile(s.path("throttle"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	th := keep(t, s)
+	now := time.Now()
+	if _, err := th.reserve(now, netip.MustParseAddr("192.0.2.1"), "bob"); !errors.Is(err, ErrThrottled) {
+		t.Errorf("the ban has not survived: %v", err)
+	}
+	if _, err := th.reserve(now.Add(maxBan+time.Minute), netip.MustParseAddr("192.0.2.1"), "bob"); err != nil {
+		t.Errorf("banned for more than a day: %v", err)
+	}
+	peer := netip.MustParseAddr("192.0.2.3")
+	if wait, err := th.reserve(now, peer, "alice"); err != nil || wait != maxDelay {
+		t.Errorf("the user waits %v, %v", wait, err)
+	}
+	if wait, err := th.reserve(now.Add(maxLevel*sinkTime), peer, "alice"); err != nil || wait != 0 {
+		t.Errorf("the user still waits %v, %v", wait, err)
+	}
+	if until := th.trusted[trustKey(netip.MustParseAddr("192.0.2.2"), "alice")].until; until.After(now.Add(trustTime + time.Minute)) {
+		t.Errorf("trusted until %v", until)
+	}
 }

@@ -8,12 +8,14 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -86,7 +88,8 @@ func TestIMAPDBans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	banned := bytes.Replace(text, []byte("\t0\t0\nuser"), []byte("\t9999999999\t1\nuser"), 1)
+	until := time.Now().Add(time.Hour)
+	banned := bytes.Replace(text, []byte("\t0\t0\nuser"), fmt.Appendf(nil, "\t%d\t1\nuser", until.Unix()), 1)
 	if bytes.Equal(banned, text) {
 		t.Fatalf("the file:\n%s", text)
 	}
@@ -96,7 +99,7 @@ func TestIMAPDBans(t *testing.T) {
 
 	d.start(t)
 	d.dial(t, p, nil).fails("NO", "[LIMIT]", "LOGIN %s %q", imapUser, imapPassword)
-	if list := d.admin(t, "ban", "list"); !strings.HasPrefix(list, "address  127.0.0.1  banned until 2286-") {
+	if list := d.admin(t, "ban", "list"); !strings.HasPrefix(list, "address  127.0.0.1  banned until "+until.Format(time.DateTime)) {
 		t.Error(list)
 	}
 	d.admin(t, "ban", "lift", "127.0.0.1")
