@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"time"
 
 	"rtls/internal/auth"
@@ -27,7 +28,7 @@ func newGate(f *config.File, directory *users.Directory, logger *slog.Logger) (*
 	if err := f.CheckMechanisms(auth.KnownMechanism); err != nil {
 		return nil, err
 	}
-	checker, err := newChecker(f)
+	checker, err := newChecker(f, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +57,18 @@ func newGate(f *config.File, directory *users.Directory, logger *slog.Logger) (*
 }
 
 // newChecker returns who knows passwords that are not in the file, nil for nobody.
-func newChecker(f *config.File) (auth.Checker, error) {
+func newChecker(f *config.File, logger *slog.Logger) (auth.Checker, error) {
 	switch {
 	case len(f.IMAPD.CheckPassword) > 0:
+		if _, err := exec.LookPath(f.IMAPD.CheckPassword[0]); err != nil {
+			return nil, fmt.Errorf("checkpassword under [imapd]: %w", err)
+		}
 		return &auth.Command{Argv: f.IMAPD.CheckPassword}, nil
 	case f.IMAPD.CheckerSocket != "":
+		// Who serves there may come later.
+		if _, err := os.Stat(f.IMAPD.CheckerSocket); err != nil {
+			logger.Warn("nobody can be asked for passwords", "checker_socket", f.IMAPD.CheckerSocket, "err", err)
+		}
 		return &auth.Socket{Path: f.IMAPD.CheckerSocket}, nil
 	case f.IMAPD.PAM != "":
 		return newPAM(f.IMAPD.PAM)

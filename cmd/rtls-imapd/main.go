@@ -12,6 +12,7 @@ import (
 
 	"rtls/internal/cli"
 	"rtls/internal/config"
+	"rtls/internal/owner"
 )
 
 const name = "rtls-imapd"
@@ -80,18 +81,19 @@ func loadConfig(o *options, check func(*config.File) error) (*config.File, error
 	return f, nil
 }
 
-// checkRoot makes sure that the directory with the accounts is there.
-func checkRoot(f *config.File) error {
-	if f.Store.Root == "" { // accounts are elsewhere
-		return nil
+// mailOwner makes sure that the directory with the accounts is there, and says whose it
+// is. Where accounts are elsewhere, nobody else than the caller is meant.
+func mailOwner(f *config.File) (uid, gid int, err error) {
+	if f.Store.Root == "" {
+		return os.Geteuid(), os.Getegid(), nil
 	}
 	info, err := os.Stat(f.Store.Root)
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is not a directory", f.Store.Root)
 	}
 	if err != nil {
-		return cli.Errorf(cli.Config, "the store's root: %w", err).
+		return 0, 0, cli.Errorf(cli.Config, "the store's root: %w", err).
 			WithHint("make it, for the user that %s and rtls-lda run as: install -d -m 700 -o USER %s", name, f.Store.Root)
 	}
-	return nil
+	return owner.Of(f.Store.Root)
 }

@@ -9,14 +9,18 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"rtls/internal/auth"
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/imap/server"
+	"rtls/internal/owner"
 	"rtls/internal/systemd"
 	"rtls/internal/tlsconf"
 	"rtls/internal/users"
@@ -43,9 +47,27 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
 	watcher := &store.Watcher{Logger: logger}
 	defer watcher.Close()
-	s, certs, err := newServer(f, logger, watcher)
+	uid, gid, err := mailOwner(f)
 	if err != nil {
 		return err
+	}
+	var s *server.Server
+	var certs *tlsconf.Certificates
+	// What the owner of the mail cannot read now, it could not read again later.
+	err = owner.As(uid, gid, func() (err error) {
+		s, certs, err = newServer(f, logger, watcher)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	listeners, err := openPorts(ctx, f, s)
+	if err != nil {
+		return err
+	}
+	defer closeAll(append(listeners, s.StartTLS...))
+	if err := owner.Become(uid, gid); err != nil {
+		return cli.Errorf(cli.OSErr, "%w", err)
 	}
 	gate := s.Auth.(*auth.Gate)
 	if err := remember(f, gate, logger); err != nil {
@@ -56,8 +78,7 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 			logger.Error("failed logins are not kept on disk", "err", err)
 		}
 	}()
-	listeners, err := openAll(ctx, f, s)
-	if err != nil {
+	if s.Control, err = openControl(f); err != nil {
 		return err
 	}
 	hangup := make(chan os.Signal, 1)
@@ -79,6 +100,26 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	return s.Serve(ctx, listeners...)
 }
 
+// checkState makes sure that the server can remember things, and makes nothing.
+func checkState(f *config.File, logger *slog.Logger) error {
+	dir := f.StateDir()
+	_, err := auth.OpenState(dir, logger)
+	if errors.Is(err, fs.ErrNotExist) {
+		dir = filepath.Dir(dir)
+		err = nil
+	}
+	if err == nil {
+		if err = unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+			err = fmt.Errorf("state directory: write to %s: %w", dir, err)
+		}
+	}
+	if err != nil {
+		return cli.Errorf(cli.Config, "%w", err).
+			WithHint("%s has to be able to write to root under [store], or else to state under [imapd]", name)
+	}
+	return nil
+}
+
 // remember gives the gate what it knew before a restart, and has it kept.
 func remember(f *config.File, gate *auth.Gate, logger *slog.Logger) error {
 	state, err := auth.MakeState(f.StateDir(), logger)
@@ -95,9 +136,6 @@ func remember(f *config.File, gate *auth.Gate, logger *slog.Logger) error {
 // newServer makes the server and its certificates, having looked at all that they will
 // need. All accounts use watcher.
 func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*server.Server, *tlsconf.Certificates, error) {
-	if err := checkRoot(f); err != nil {
-		return nil, nil, err
-	}
 	directory := users.NewDirectory(f.Store)
 	gate, err := newGate(f, directory, logger)
 	if err != nil {
@@ -154,6 +192,9 @@ func (a *accounts) open(ctx context.Context, user string) (*store.Account, error
 	if !ok { // removed since the login
 		return nil, store.ErrNoAccount
 	}
+	if uid, _, err := owner.Of(r.Dir); err == nil && uid != os.Geteuid() {
+		return nil, fmt.Errorf("%s belongs to uid %d, and %s serves as uid %d", r.Dir, uid, name, os.Geteuid())
+	}
 	options := *a.options
 	options.Quota = store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}
 	account, err := store.Open(r.Dir, &options)
@@ -166,8 +207,8 @@ func (a *accounts) open(ctx context.Context, user string) (*store.Account, error
 	return store.Open(r.Dir, &options)
 }
 
-// openAll opens all that s listens on and returns the listeners for TLS.
-func openAll(ctx context.Context, f *config.File, s *server.Server) ([]net.Listener, error) {
+// openPorts opens all ports that s listens on and returns the listeners for TLS.
+func openPorts(ctx context.Context, f *config.File, s *server.Server) ([]net.Listener, error) {
 	addresses := f.IMAPD.Listen
 	if len(addresses) == 0 {
 		addresses = []string{defaultListen}
@@ -176,12 +217,8 @@ func openAll(ctx context.Context, f *config.File, s *server.Server) ([]net.Liste
 	if err != nil {
 		return nil, err
 	}
-	if s.StartTLS, err = listen(ctx, "listen_starttls", f.IMAPD.StartTLS); err == nil {
-		s.Control, err = openControl(f)
-	}
-	if err != nil {
+	if s.StartTLS, err = listen(ctx, "listen_starttls", f.IMAPD.StartTLS); err != nil {
 		closeAll(listeners)
-		closeAll(s.StartTLS)
 		return nil, err
 	}
 	return listeners, nil
@@ -237,8 +274,18 @@ func checkConfig(env cli.Env, o *options) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
+	uid, gid, err := mailOwner(f)
+	if err != nil {
+		return err
+	}
+	if err := owner.Become(uid, gid); err != nil {
+		return cli.Errorf(cli.OSErr, "%w", err)
+	}
 	_, certs, err := newServer(f, logger, nil)
 	if err != nil {
+		return err
+	}
+	if err := checkState(f, logger); err != nil {
 		return err
 	}
 	if err := checkValidity(certs, logger); err != nil {

@@ -28,7 +28,7 @@ func addUser(ctx context.Context, env cli.Env, o *options) error {
 	if err != nil {
 		return err
 	}
-	if err := checkRoot(f); err != nil {
+	if _, _, err := mailOwner(f); err != nil {
 		return err
 	}
 	users := auth.Open(f.Store.Users)
