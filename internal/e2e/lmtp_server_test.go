@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,8 +54,18 @@ func TestLMTPShutdown(t *testing.T) {
 // acknowledged is there once, and what was not is not there, so that the client
 // can send it again.
 func TestLMTPShutdownUnderLoad(t *testing.T) {
+	t.Run("one_user", func(t *testing.T) { shutdownUnderLoad(t, newMailHost(t, t.TempDir())) })
+	t.Run("several_users", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			t.Skip("only root can deliver for several users")
+		}
+		h, _ := newUsersHost(t)
+		shutdownUnderLoad(t, h)
+	})
+}
+
+func shutdownUnderLoad(t *testing.T, h *mailHost) {
 	const clients, rounds = 16, 10
-	h := newMailHost(t, t.TempDir())
 	var mu sync.Mutex // guards acknowledged
 	acknowledged := make(map[string]bool)
 	for round := range rounds {
@@ -85,7 +96,7 @@ func TestLMTPShutdownUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		time.AfterFunc(rand.N(120*time.Millisecond), func() { _ = p.cmd.Process.Signal(syscall.SIGTERM) })
+		time.AfterFunc(rand.N(120*time.Millisecond), func() { p.stopAll(t) })
 		wg.Wait()
 		<-p.done
 		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
@@ -112,6 +123,30 @@ func TestLMTPShutdownUnderLoad(t *testing.T) {
 		t.Errorf("only %d messages", len(acknowledged))
 	}
 	t.Logf("%d messages in %d rounds", len(acknowledged), rounds)
+}
+
+// stopAll tells a service to end as systemd does, which tells its children as well.
+func (p *process) stopAll(t *testing.T) {
+	t.Helper()
+	pid := p.cmd.Process.Pid
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Error(err)
+	}
+	all := []int{pid}
+	for _, path := range tasks {
+		raw, _ := os.ReadFile(path) // the thread may have ended
+		for child := range strings.FieldsSeq(string(raw)) {
+			n, err := strconv.Atoi(child)
+			if err != nil {
+				t.Error(err)
+			}
+			all = append(all, n)
+		}
+	}
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+	}
 }
 
 var loadBody = strings.Repeat("0123456789abcde\r\n", 500)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"rtls/internal/owner"
 )
 
 // TestMTA has a subtest for each way in which a real program hands messages over to
@@ -22,6 +24,7 @@ func TestMTA(t *testing.T) {
 	t.Run("postfix_pipe", testPostfixPipe)
 	t.Run("postfix_lmtp", testPostfixLMTP)
 	t.Run("postfix_lmtp_verify", testPostfixLMTPVerify)
+	t.Run("postfix_lmtp_users", testPostfixLMTPUsers)
 	t.Run("postfix_local", testPostfixLocal)
 	t.Run("exim_pipe", testEximPipe)
 	t.Run("exim_lmtp", testEximLMTP)
@@ -224,7 +227,10 @@ func (m *mta) awaitFolder(t *testing.T, user, folder string) {
 // makeFolder makes a Maildir++ folder the way other programs do.
 func (m *mta) makeFolder(t *testing.T, user, folder string) {
 	t.Helper()
-	uid, gid := ids(t, mailUser)
+	uid, gid, err := owner.Of(filepath.Join(m.host.root, user))
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := filepath.Join(m.host.root, user, "Maildir", "."+folder)
 	for _, d := range []string{dir, filepath.Join(dir, "tmp"), filepath.Join(dir, "new"), filepath.Join(dir, "cur")} {
 		if err := os.Mkdir(d, 0o700); err != nil {
