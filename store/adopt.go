@@ -83,12 +83,12 @@ func (v *view) adoptMoved(s *Snapshot, d *difference, c *change) error {
 
 // sortOutTwice looks at names whose key another file has, too. Most often one of
 // the two is gone by now. Two names of one file are one message: what is left of
-// a move from new/ to cur/ that was cut off. Two files are two messages, and the
-// second gets a key of its own.
+// a move from new/ to cur/ that was cut off, or twins, see twins.go. Two files are two
+// messages, and the second gets a key of its own.
 func (v *view) sortOutTwice(s *Snapshot, d *difference) error {
 	for _, f := range d.twice {
 		p := parseName(f.name)
-		other, ok := v.twin(s, d, f, p.key)
+		other, ok := v.otherOf(s, d, f, p.key)
 		if !ok {
 			continue
 		}
@@ -107,6 +107,9 @@ func (v *view) sortOutTwice(s *Snapshot, d *difference) error {
 			return err
 		}
 		if mine.Inode == theirs.Inode {
+			if !f.inNew && !other.inNew {
+				v.noteTwin(p.key, mine.Inode)
+			}
 			d.oneOf(f, other)
 			continue
 		}
@@ -128,7 +131,7 @@ func (v *view) sortOutTwice(s *Snapshot, d *difference) error {
 // before that in cur/ is durable.
 func (d *difference) oneOf(f, other file) {
 	if f.inNew == other.inNew {
-		return // somebody's link; the one that was seen first is as good
+		return // the one that was seen first is as good
 	}
 	if at := slices.Index(d.added, other); at >= 0 {
 		if f.inNew {
@@ -141,8 +144,8 @@ func (d *difference) oneOf(f, other file) {
 	}
 }
 
-// twin is the other file of a key.
-func (v *view) twin(s *Snapshot, d *difference, f file, key Key) (file, bool) {
+// otherOf is the other file of a key.
+func (v *view) otherOf(s *Snapshot, d *difference, f file, key Key) (file, bool) {
 	same := func(g file) bool { return g != f && keyOf(g.name) == key }
 	for _, list := range [][]file{d.moved, d.added} {
 		if i := slices.IndexFunc(list, same); i >= 0 {

@@ -172,7 +172,7 @@ func (v *view) unbind(f file, p *parsedName, c contentSum) (name string, err err
 		name += ":" + p.info
 	}
 	v.a.log.Error("message has been altered: its tag is unknown now", "dir", v.dir, "name", f.name, "now", name, "tag", p.tag.String(), "origin", p.origin.String())
-	err = v.a.fs.Rename(v.path(f.inNew, f.name), v.path(f.inNew, name))
+	err = v.renameFile(f, file{name, f.inNew})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("take tag out of a name: %w", err)
 	}

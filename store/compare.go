@@ -16,6 +16,7 @@ type difference struct {
 	left    []file // names in new/ of messages that have one in cur/
 	missing []int  // indexes of messages that were not listed
 	unsure  bool   // cur/ has to be listed again
+	twins   twins  // known ones, which were passed over
 }
 
 func (d *difference) any() bool {
@@ -44,7 +45,7 @@ func (v *view) compare(listed []file, whole bool) *difference {
 		case s.is(at, f):
 			seen[at] = true
 		case seen[at]:
-			d.twice = append(d.twice, f)
+			d.again(v, s, at, f)
 		default:
 			// Its usual name may come later in the listing; update tells.
 			d.moved = append(d.moved, f)
@@ -55,7 +56,7 @@ func (v *view) compare(listed []file, whole bool) *difference {
 	for _, f := range moved {
 		at, _ := v.find(s, keyOf(f.name))
 		if seen[at] {
-			d.twice = append(d.twice, f)
+			d.again(v, s, at, f)
 			continue
 		}
 		seen[at] = true
@@ -71,6 +72,19 @@ func (v *view) compare(listed []file, whole bool) *difference {
 	}
 	d.unsure = d.any()
 	return d
+}
+
+// again takes in a second name of the message with index i.
+func (d *difference) again(v *view, s *Snapshot, i int, f file) {
+	key := keyOf(f.name)
+	if !v.twin(s, i, key, f) {
+		d.twice = append(d.twice, f)
+		return
+	}
+	if d.twins == nil {
+		d.twins = make(twins)
+	}
+	d.twins[key] = v.twins[key]
 }
 
 // at is the file that the view has of a message.

@@ -39,6 +39,9 @@ func (v *view) remove(s *Snapshot, rows []int, c *change, done *atomic.Int64) er
 	if len(rows) == 0 {
 		return nil
 	}
+	if err := v.removeTwins(s, rows); err != nil {
+		return err
+	}
 	for _, at := range rows {
 		msg := s.At(at)
 		if err := v.removeFile(v.at(s, at), msg.Key); err != nil {

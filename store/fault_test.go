@@ -305,6 +305,33 @@ var operations = []operation{
 		done:   func(w *world) error { return want(w, "one", inbox, 0) },
 		undone: func(w *world) error { return want(w, "one", inbox, 0, 1) },
 	},
+	{
+		name: "expunge of two names",
+		run: func(ctx context.Context, a *Account) error {
+			err := secondNames(a)
+			return errors.Join(err, within(ctx, a, func(m *Mailbox) error { return m.Expunge(ctx, []uint32{1}) }))
+		},
+		done:   func(w *world) error { return want(w, "one", inbox, 0) },
+		undone: func(w *world) error { return want(w, "one", inbox, 0, 1) },
+	},
+	{
+		name: "flags by a second name",
+		run: func(ctx context.Context, a *Account) error {
+			err := secondNames(a)
+			return errors.Join(err, within(ctx, a, func(m *Mailbox) error {
+				_, err := m.SetFlags(ctx, FlagChange{UIDs: []uint32{1, 2}, Flags: Flagged})
+				return err
+			}))
+		},
+		done: func(w *world) error { // G8
+			for _, subject := range []string{"one", "two"} {
+				if w.messages[subject][0].Flags&Flagged == 0 {
+					return fmt.Errorf("the flag of %s is lost", subject)
+				}
+			}
+			return nil
+		},
+	},
 	replacing("replace", inbox),
 	replacing("replace in another mailbox", "Dest"),
 	{
@@ -368,8 +395,21 @@ func replacing(name, mailbox string) operation {
 	}
 }
 
+// secondNames gives each message in INBOX a second name in cur/, with one flag more.
+func secondNames(a *Account) error {
+	cur := filepath.Join(a.maildir(), "cur")
+	entries, err := os.ReadDir(cur)
+	for _, e := range entries {
+		if err == nil {
+			path := filepath.Join(cur, e.Name())
+			err = os.Link(path, path+"F")
+		}
+	}
+	return err
+}
+
 // mayLose are the messages that an operation is to remove.
-var mayLose = map[string]string{"expunge": "one", "replace": "one", "replace in another mailbox": "one", "delete mailbox": "old"}
+var mayLose = map[string]string{"expunge": "one", "expunge of two names": "one", "replace": "one", "replace in another mailbox": "one", "delete mailbox": "old"}
 
 // template makes the account that each walk starts from.
 func template(t *testing.T) string {

@@ -171,10 +171,7 @@ func (v *view) rename(msg *index.Message, key Key, flags Flags, keywords []strin
 	for range tries {
 		p := parseName(from.name)
 		to := string(appendInfo([]byte(p.base), flags, letters.letters(p.extra, keywords)))
-		err := v.a.fs.Rename(v.path(from.inNew, from.name), v.path(false, to))
-		if errors.Is(err, fs.ErrExist) && !from.inNew && to == from.name {
-			err = nil
-		}
+		err := v.renameFile(from, file{name: to})
 		if err == nil {
 			msg.Name, msg.New = to, false
 			return nil

@@ -99,6 +99,9 @@ func (v *view) scan(ctx context.Context) error {
 	v.look.new, v.look.newAt = newStamp, now
 	if lookCur {
 		v.look.again = d.unsure
+		if !d.unsure {
+			v.twins = d.twins // of others nothing is left
+		}
 	}
 	return nil
 }

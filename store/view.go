@@ -28,6 +28,7 @@ type view struct {
 	id     identity
 	record index.Mailbox
 	keys   *keyTable // nil until it is needed
+	twins  twins
 	look   look
 
 	changes int // since the view was packed, see viewcache.go
@@ -428,7 +429,7 @@ func (v *view) save() error {
 		return nil
 	}
 	next := v.record
-	if v.look.trusted() {
+	if v.look.trusted() && len(v.twins) == 0 { // whoever comes next has to find twins, too
 		next.CurModified, next.CurChanged = v.look.cur.Modified, v.look.cur.Changed
 	}
 	if id, ok := v.saveCache(); ok {
