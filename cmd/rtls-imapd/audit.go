@@ -76,14 +76,14 @@ func audit(ctx context.Context, env cli.Env, o *options) error {
 func auditMailbox(ctx context.Context, env cli.Env, o *options, a *store.Account, mailbox string) (err error) {
 	m, err := a.Mailbox(ctx, mailbox)
 	if err != nil {
-		return fmt.Errorf("%s: %w", mailbox, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	snapshot := m.Snapshot()
 	if o.uid != 0 {
 		at, ok := snapshot.Find(o.uid)
 		if !ok {
-			return fmt.Errorf("%s has no message with UID %d: %w", mailbox, o.uid, store.ErrNoMessage)
+			return cli.Errorf(cli.NoInput, "%s has no message with UID %d", mailbox, o.uid)
 		}
 		return auditMessage(ctx, env.Stdout, o, m, snapshot.At(at))
 	}

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"rtls/internal/cli"
 )
 
 // exportPrefix starts the names of files that are being written. Who writes one holds a
@@ -25,9 +23,6 @@ func newFile(path string, write func(io.Writer) error) (err error) {
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
 	}
 	dir, err := os.Open(filepath.Dir(path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return cli.Errorf(cli.CantCreate, "%w", err).WithHint("make the directory first")
-	}
 	if err != nil {
 		return err
 	}

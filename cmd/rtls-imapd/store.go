@@ -117,8 +117,11 @@ func openAccount(env cli.Env, o *options) (a *store.Account, limit store.Quota, 
 			return nil, limit, cli.Errorf(cli.Config, "%w", err)
 		}
 		if !ok {
-			return nil, limit, cli.Errorf(cli.NoUser, "there is no user %s", o.user).
-				WithHint("an account whose user is gone is named by its directory, as in %s", filepath.Join(f.Store.Root, o.user))
+			err := cli.Errorf(cli.NoUser, "there is no user %s", o.user)
+			if o.mode == modeStore || o.mode == modeAudit { // the others take no directory
+				err = err.WithHint("an account whose user is gone is named by its directory, as in %s", filepath.Join(f.Store.Root, o.user))
+			}
+			return nil, limit, err
 		}
 		dir, hostname = r.Dir, f.Hostname
 		limit = store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"rtls/internal/auth"
@@ -76,9 +77,17 @@ func explainTransfer(o *options, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return cli.Errorf(cli.NoPerm, "%w", err)
 	case o.action == "export" && errors.Is(err, fs.ErrExist):
-		return cli.Errorf(cli.CantCreate, "%w", err)
+		return cli.Errorf(cli.CantCreate, "%w", err).WithHint("name another file, or remove this one first: none is written over")
+	case o.action == "export" && errors.Is(err, fs.ErrNotExist):
+		return cli.Errorf(cli.CantCreate, "%w", err).WithHint("make the directory first")
+	case o.action == "export" && errors.Is(err, syscall.ENOTDIR):
+		return cli.Errorf(cli.CantCreate, "%w", err).WithHint("--maildir takes a directory, which it makes if there is none")
 	case o.action == "import" && errors.Is(err, fs.ErrNotExist):
 		return cli.Errorf(cli.NoInput, "%w", err)
+	case o.action == "import" && errors.Is(err, syscall.EISDIR):
+		return cli.Errorf(cli.NoInput, "%w", err).WithHint("--mbox takes a file; --maildir is for directories")
+	case o.action == "import" && errors.Is(err, syscall.ENOTDIR):
+		return cli.Errorf(cli.NoInput, "%w", err).WithHint("--maildir takes a directory; --mbox is for files")
 	}
 	return explainMailbox(err)
 }
