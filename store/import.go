@@ -30,20 +30,25 @@ type Import struct {
 	m       *Mailbox
 	epoch   string
 	journal *journal
-	made    map[string]bool // by what the keys in the mailbox say
-	found   []string        // identifiers that only the mailbox knows: the journal is to learn them
-	asked   map[string]bool // messages that the source still has
-	times   map[digest]int  // that content has been seen in this run
+	made    map[string]uint32 // UIDs by what the keys in the mailbox say
+	found   []string          // identifiers that only the mailbox knows: the journal is to learn them
+	asked   map[string]bool   // messages that the source still has
+	times   map[digest]int    // that content has been seen in this run
 	lock    *os.File
+
+	updates map[flagsDelta][]update // that wait
+	waiting int                     // how many
+	changed int
 }
 
 // Imported is what became of the messages of a source.
 type Imported struct {
-	Added  int   `json:"added"`
-	Known  int   `json:"known"`  // imported earlier, or the same as one that was
-	Gone   int   `json:"gone"`   // imported earlier, and not in the source any more
-	Failed int   `json:"failed"` // each was named
-	Octets int64 `json:"octets"` // of those that were added
+	Added   int   `json:"added"`
+	Known   int   `json:"known"`   // imported earlier, or the same as one that was
+	Gone    int   `json:"gone"`    // imported earlier, and not in the source any more
+	Changed int   `json:"changed"` // of the known ones: flags that the source has changed have come
+	Failed  int   `json:"failed"`  // each was named
+	Octets  int64 `json:"octets"`  // of those that were added
 }
 
 // Add adds what became of others.
@@ -51,6 +56,7 @@ func (i *Imported) Add(o Imported) {
 	i.Added += o.Added
 	i.Known += o.Known
 	i.Gone += o.Gone
+	i.Changed += o.Changed
 	i.Failed += o.Failed
 	i.Octets += o.Octets
 }
@@ -88,7 +94,7 @@ func (a *Account) StartImport(ctx context.Context, source, mailbox, epoch string
 	if err != nil {
 		return nil, err
 	}
-	i := &Import{a: a, m: m, epoch: epoch, asked: make(map[string]bool), times: make(map[digest]int)}
+	i := &Import{a: a, m: m, epoch: epoch, asked: make(map[string]bool), times: make(map[digest]int), updates: make(map[flagsDelta][]update)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, i.Close())
@@ -118,10 +124,10 @@ func (i *Import) start(source string) error {
 	if i.journal, err = i.a.openJournal(dir, source, i.m.ObjectID(), i.epoch); err != nil {
 		return err
 	}
-	i.made = make(map[string]bool)
+	i.made = make(map[string]uint32)
 	for n, s := 0, i.m.Snapshot(); n < s.Len(); n++ {
 		if mark, ok := importMark(s.At(n).Key); ok {
-			i.made[mark] = true
+			i.made[mark] = s.At(n).UID
 		}
 	}
 	return nil
@@ -175,7 +181,7 @@ func (i *Import) Has(id string) bool {
 	if i.journal.ids[id] {
 		return true
 	}
-	there := i.made[i.mark(id)]
+	_, there := i.made[i.mark(id)]
 	if there && first {
 		i.found = append(i.found, id)
 	}
@@ -187,7 +193,8 @@ func (i *Import) Start(ctx context.Context) (*Delivery, error) { return i.a.Deli
 
 // Append appends a message that Has does not know. It adds nothing, and returns false,
 // if it was imported in another epoch. An empty identifier stands for the content: the
-// n-th message of this Import with the same octets is the same each time. Of the
+// n-th message of this Import with the same octets is the same each time, and Update is
+// called for it. Of the
 // keywords those are kept that can be some; a tag's are not among them. On error
 // with added set the message is there, and the journal may not know it. The delivery
 // is settled in any case.
@@ -199,22 +206,24 @@ func (i *Import) Append(ctx context.Context, d *Delivery, id string, meta Meta) 
 		i.times[sum]++
 		id = fmt.Sprintf("%x.%d", sum, i.times[sum])
 		if i.Has(id) {
-			return false, nil
+			return false, i.Update(ctx, id, meta.Flags, meta.Keywords)
 		}
 	}
 	i.asked[id] = true
-	if i.journal.others[sum] > 0 {
-		i.journal.others[sum]--
-		return false, i.journal.note(entry{same: true, sum: sum, epoch: i.epoch, id: id})
-	}
 	flags, keywords := cleanWords(meta.Keywords)
 	meta.Flags, meta.Keywords = meta.Flags|flags, keywords
+	e := entry{sum: sum, epoch: i.epoch, id: id, flags: newSourceFlags(meta.Flags, keywords), hasFlags: true}
+	if i.journal.others[sum] > 0 {
+		i.journal.others[sum]--
+		e.kind = entrySame
+		return false, i.journal.note(e)
+	}
 	now := i.a.clock()
 	d.key = Key(fmt.Sprintf("%d.M%dI%s%s", now.Unix(), now.Nanosecond()/1000, i.mark(id), importKeyEnd))
 	if _, err := i.m.Append(ctx, d, meta); err != nil {
 		return false, err
 	}
-	return true, i.journal.note(entry{sum: sum, epoch: i.epoch, id: id})
+	return true, i.journal.note(e)
 }
 
 // cleanWords takes the keywords, and the flag that has no letter elsewhere, out of what

@@ -144,7 +144,7 @@ func TestImportLeavesOutUnreadable(t *testing.T) {
 }
 
 func FuzzJournalEntry(f *testing.F) {
-	e := entry{sum: digest{1}, epoch: "7", id: "12"}
+	e := entry{kind: entryAdded, sum: digest{1}, epoch: "7", id: "12"}
 	f.Add(e.String(), "7", "12")
 	f.Add("00000000 + 00 \"\" \"\"", "a b", "\"\n\x00\xff")
 	f.Fuzz(func(t *testing.T, line, epoch, id string) {
@@ -153,7 +153,10 @@ func FuzzJournalEntry(f *testing.F) {
 				t.Errorf("%q is %+v, and then %+v", line, e, back)
 			}
 		}
-		e := entry{epoch: epoch, id: id, same: len(id)%2 == 0}
+		e := entry{kind: "+=~"[len(id)%3], epoch: epoch, id: id}
+		if len(epoch)%2 == 0 {
+			e.flags, e.hasFlags = newSourceFlags(Flags(len(id))&(Seen|Flagged|Passed), strings.Fields(epoch)), true
+		}
 		if strings.ContainsAny(e.String(), "\n") {
 			t.Errorf("%q has two lines", e.String())
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unique"
 
 	"rtls/store/internal/vfs"
 )
@@ -21,18 +23,21 @@ import (
 // each message.
 //
 //	rtls-import 1 "imap://alice@old.example:993/INBOX"
-//	9d0a4c11 + 0123456789abcdef0123456789abcdef "1275660208" "25006"
+//	9d0a4c11 + 0123456789abcdef0123456789abcdef "1275660208" "25006" "FS work"
 //
-// They are a checksum (CRC-32C) of what follows it, + for a message that was added or =
-// for one that had been in another epoch, half of the SHA-256 of its octets, the epoch
-// and the source's identifier. A line that is damaged or cut off is passed over.
+// They are a checksum (CRC-32C) of what follows it, + for a message that was added, = for
+// one that had been in another epoch, or ~ for one whose flags have changed, half of the
+// SHA-256 of its octets (zeros if it was not read), the epoch, the source's identifier,
+// and, where they are known, the letters of the flags and the keywords that it has there.
+// A line that is damaged or cut off is passed over.
 type journal struct {
 	fs     vfs.FS
 	path   string
 	source string
-	ids    map[string]bool // of this epoch
-	others map[digest]int  // messages of other epochs that have not come again in this one
-	torn   bool            // the last line has no end
+	ids    map[string]bool        // of this epoch
+	flags  map[string]sourceFlags // of those, where they are known
+	others map[digest]int         // messages of other epochs that have not come again in this one
+	torn   bool                   // the last line has no end
 	dirty  bool
 }
 
@@ -41,10 +46,18 @@ type digest [16]byte
 
 // entry is a line of a journal.
 type entry struct {
-	same      bool
+	kind      byte // 0 is entryAdded
 	sum       digest
 	epoch, id string
+	flags     sourceFlags
+	hasFlags  bool
 }
+
+const (
+	entryAdded = '+'
+	entrySame  = '='
+	entryFlags = '~'
+)
 
 const journalStart = "rtls-import 1 "
 
@@ -52,7 +65,7 @@ func (a *Account) openJournal(dir, source, object, epoch string) (*journal, erro
 	sum := sha256.Sum256([]byte(source + "\x00" + object))
 	j := &journal{
 		fs: a.fs, path: filepath.Join(dir, hex.EncodeToString(sum[:16])), source: source,
-		ids: make(map[string]bool), others: make(map[digest]int),
+		ids: make(map[string]bool), flags: make(map[string]sourceFlags), others: make(map[digest]int),
 	}
 	f, err := a.fs.Open(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -94,11 +107,11 @@ func (j *journal) read(f vfs.File, epoch string) (bad int, err error) {
 		case !ok:
 			bad++
 		case e.epoch == epoch:
-			j.ids[e.id] = true
-			if e.same {
+			j.learn(&e)
+			if e.kind == entrySame {
 				j.others[e.sum]--
 			}
-		case !e.same:
+		case e.kind == entryAdded:
 			j.others[e.sum]++
 		}
 	}
@@ -109,25 +122,53 @@ func parseEntry(line string) (e entry, ok bool) {
 	if !ok || check != fmt.Sprintf("%08x", crc32.Checksum([]byte(rest), castagnoli())) {
 		return e, false
 	}
-	var sign, sum string
-	if n, err := fmt.Sscanf(rest, "%s %s %q %q", &sign, &sum, &e.epoch, &e.id); n != 4 || err != nil {
-		return e, false
-	}
+	kind, rest, _ := strings.Cut(rest, " ")
+	sum, rest, _ := strings.Cut(rest, " ")
 	raw, err := hex.DecodeString(sum)
-	if err != nil || len(raw) != len(e.sum) {
+	if err != nil || len(raw) != len(e.sum) || len(kind) != 1 || !strings.Contains("+=~", kind) {
 		return e, false
 	}
-	e.same, e.sum = sign == "=", digest(raw)
+	e.kind, e.sum = kind[0], digest(raw)
+	var words []string
+	for rest != "" {
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return e, false
+		}
+		word, err := strconv.Unquote(quoted)
+		if err != nil {
+			return e, false
+		}
+		words = append(words, word)
+		rest = strings.TrimPrefix(rest[len(quoted):], " ")
+	}
+	if len(words) < 2 {
+		return e, false
+	}
+	e.epoch, e.id = words[0], words[1]
+	if len(words) > 2 {
+		if flags, ok := parseSourceFlags(words[2]); ok {
+			e.flags, e.hasFlags = flags, true
+		}
+	}
 	return e, true
 }
 
 func (e *entry) String() string {
-	sign := '+'
-	if e.same {
-		sign = '='
+	text := fmt.Sprintf("%c %x %q %q", cmp.Or(e.kind, entryAdded), e.sum, e.epoch, e.id)
+	if e.hasFlags {
+		text += " " + strconv.Quote(e.flags.String())
 	}
-	text := fmt.Sprintf("%c %x %q %q", sign, e.sum, e.epoch, e.id)
 	return fmt.Sprintf("%08x %s", crc32.Checksum([]byte(text), castagnoli()), text)
+}
+
+// learn takes in an entry of this epoch.
+func (j *journal) learn(e *entry) {
+	j.ids[e.id] = true
+	if e.hasFlags {
+		e.flags.keywords = unique.Make(e.flags.keywords).Value() // mostly the same few
+		j.flags[e.id] = e.flags
+	}
 }
 
 // note adds an entry. What a process has noted stays when it is killed.
@@ -141,7 +182,7 @@ func (j *journal) note(e entry) error {
 		return fmt.Errorf("note what was imported: %w", err)
 	}
 	j.torn = false
-	j.ids[e.id] = true
+	j.learn(&e)
 	return nil
 }
 

@@ -138,6 +138,9 @@ func (i *maildirImport) run(ctx context.Context) error {
 		}
 		if err == nil {
 			i.done.Gone += into.Gone()
+			var changed int
+			changed, err = into.Finish(ctx)
+			i.done.Changed += changed
 		}
 		if err := errors.Join(err, into.Close()); err != nil {
 			return err
@@ -158,7 +161,10 @@ func (i *maildirImport) message(ctx context.Context, into *Import, from *view, f
 		if info, err := i.a.fs.Stat(path); err == nil {
 			i.step.Octets += info.Size
 		}
-		return ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return into.Update(ctx, string(p.key), p.flags, letters.keywords(p.extra))
 	}
 	source, info, err := i.open(path)
 	if err != nil {

@@ -41,6 +41,9 @@ func (a *Account) ImportMbox(ctx context.Context, mailbox string, mbox Mbox, rep
 	}
 	if err == nil {
 		in.done.Gone = i.Gone()
+		in.done.Changed, err = i.Finish(ctx)
+	}
+	if err == nil {
 		err = in.done.leftOut()
 	}
 	if err = errors.Join(err, i.Close()); err != nil {

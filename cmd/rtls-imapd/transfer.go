@@ -134,7 +134,7 @@ func sayImported(w io.Writer, o *options, done importer.Summary) error {
 		n    int
 		what string
 	}{
-		{done.Known, "were in already"}, {done.Gone, "that were imported earlier are not there any more"},
+		{done.Known, "were in already"}, {done.Changed, "of them have got other flags"}, {done.Gone, "that were imported earlier are not there any more"},
 		{done.Resized, "have another size than was said"}, {done.Failed, "were left out"}, {done.MailboxesLeft, "mailboxes were left out"},
 	} {
 		if part.n > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -217,8 +218,8 @@ func (d *imapd) importFrom(t *testing.T, p *pki, from *otherServer, flags ...str
 
 // importSummary is what import --json prints.
 type importSummary struct {
-	Mailboxes, Added, Known, Gone, Failed, Resized int
-	Octets                                         int64
+	Mailboxes, Added, Known, Gone, Changed, Failed, Resized int
+	Octets                                                  int64
 }
 
 // compareImported holds the store against the other server.
@@ -292,6 +293,44 @@ func TestImportFromDovecot(t *testing.T) {
 	from.connect(t, p)
 	from.fill(t)
 	testImportFrom(t, p, from, from.all(t), func(raw []byte) { from.append(t, "INBOX", raw, nil, time.Unix(1e9, 0)) })
+	testImportOfFlags(t, p, from)
+}
+
+// testImportOfFlags changes flags in INBOX there, and some here.
+func testImportOfFlags(t *testing.T, p *pki, from *otherServer) {
+	d := importTarget(t, p, from)
+	d.importFrom(t, p, from)
+	inAccount(t, d, func(a *store.Account) error {
+		m, err := a.Mailbox(t.Context(), "INBOX")
+		if err != nil {
+			return err
+		}
+		last := m.Snapshot().At(m.Snapshot().Len() - 1)
+		_, err = m.SetFlags(t.Context(), store.FlagChange{UIDs: []uint32{last.UID}, Op: store.FlagsAdd, Flags: store.Answered, Keywords: []string{"mine"}})
+		return errors.Join(err, m.Close())
+	})
+	want := d.imported(t)["INBOX"]
+	if _, err := from.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []imap.StoreFlags{
+		{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagSeen, "later"}}, {Op: imap.StoreFlagsDel, Flags: []imap.Flag{imap.FlagFlagged}},
+	} {
+		var set imap.SeqSet
+		set.AddRange(1, uint32(len(want)))
+		if err := from.Store(set, &change, nil).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range want {
+		flags := slices.DeleteFunc(append(strings.Fields(want[i].flags), `\seen`, "later"), func(f string) bool { return f == `\flagged` })
+		slices.Sort(flags)
+		want[i].flags = strings.Join(slices.Compact(flags), " ")
+	}
+	if s := d.importFrom(t, p, from); s.Changed != len(want) || s.Added != 0 {
+		t.Errorf("%d messages have other flags: %+v", len(want), s)
+	}
+	compareImported(t, map[string][]carried{"INBOX": want}, d.imported(t))
 }
 
 func TestImportFromOurselves(t *testing.T) {

@@ -230,6 +230,35 @@ func TestTagIsNotTaken(t *testing.T) {
 	}
 }
 
+// What was changed of flags there comes with the next run.
+func TestFlagsChangedThere(t *testing.T) {
+	s := &badServer{caps: "IMAP4rev1", delim: "/", boxes: inbox(3)}
+	cfg := s.serve(t)
+	a := newAccount(t)
+	if _, err := Run(t.Context(), a, *cfg); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.boxes["INBOX"].messages[1].flags = `\Flagged \Recent $RequireTLS work $Forwarded`
+	s.mu.Unlock()
+	for _, want := range []int{1, 0} {
+		if done, err := Run(t.Context(), a, *cfg); err != nil || done.Known != 3 || done.Changed != want {
+			t.Errorf("%+v, %v", done, err)
+		}
+	}
+	m, err := a.Mailbox(t.Context(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for i, want := range []store.Flags{store.Seen, store.Flagged | store.Passed, store.Seen} {
+		msg := m.Snapshot().At(i)
+		if msg.Flags != want || slices.Equal(msg.Keywords, []string{"work"}) != (i == 1) || msg.Tag != store.TagUnknown {
+			t.Errorf("message %d: %+v", i, msg)
+		}
+	}
+}
+
 // What was moved or expunged here does not come again, nor what a quota has kept out.
 func TestStaysAway(t *testing.T) {
 	s := &badServer{caps: "IMAP4rev1", delim: "/", boxes: inbox(5)}

@@ -66,6 +66,11 @@ func (r *mailboxRun) copy(ctx context.Context) error {
 	if err := r.messages(ctx, list); err != nil {
 		return err
 	}
+	changed, err := r.into.Finish(ctx)
+	r.done.Changed += changed
+	if err != nil {
+		return err
+	}
 	r.idle, r.bad = 0, 0
 	r.done.Mailboxes++
 	r.done.Gone += r.into.Gone()
@@ -153,6 +158,10 @@ func (r *mailboxRun) messages(ctx context.Context, list []message) error {
 			if !r.settled[m.uid] {
 				r.done.Known++
 				r.settle(m)
+				flags, keywords := flagsOf(m.flags)
+				if err := r.into.Update(ctx, idOf(m.uid), flags, keywords); err != nil {
+					return err
+				}
 			}
 			continue
 		case r.settled[m.uid]: // left out
