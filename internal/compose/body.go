@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 )
 
 var errNUL = errors.New("the message holds a NUL octet")
@@ -27,7 +28,7 @@ func (n *normaliser) Write(p []byte) (int, error) {
 		return 0, errNUL
 	}
 	n.eight = n.eight || hasEightBit(p)
-	n.buf = n.buf[:0]
+	n.buf = slices.Grow(n.buf[:0], size+size/32) // a CR for each line, of which most are longer
 	if n.cr && size > 0 {
 		n.cr = false
 		if p[0] == '\n' {

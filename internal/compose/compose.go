@@ -2,7 +2,6 @@ package compose
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -110,7 +109,7 @@ func Read(r io.Reader, o Options) (*Message, error) {
 	if err := m.head(fields, o); err != nil {
 		return nil, err
 	}
-	if err := m.readBody(io.MultiReader(bytes.NewReader(start), in)); err != nil {
+	if err := m.readBody(start, in); err != nil {
 		m.Close()
 		return nil, asCLI(err)
 	}
@@ -133,9 +132,13 @@ func Envelope(o Options) (*Message, error) {
 	return m, m.sender(nil, o)
 }
 
-func (m *Message) readBody(r io.Reader) error {
+// readBody reads the body, of which start has been read before.
+func (m *Message) readBody(start []byte, r *bufio.Reader) error {
 	n := &normaliser{w: m.body}
-	if _, err := io.CopyBuffer(n, struct{ io.Reader }{r}, make([]byte, 32<<10)); err != nil {
+	if _, err := n.Write(start); err != nil {
+		return err
+	}
+	if _, err := r.WriteTo(n); err != nil { // from its own buffer
 		return err
 	}
 	m.EightBit = m.EightBit || n.eight

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -414,4 +415,22 @@ func checkFuzzedHeader(t *testing.T, header string, no bool) {
 	if strings.HasPrefix(header, " ") || strings.HasPrefix(header, "\t") {
 		t.Errorf("%q begins with a continuation", header)
 	}
+}
+
+// What a large message takes in memory does not depend on its size, and is little more than
+// one buffer to read with, one to write with and what a body of that size leaves in memory.
+func TestLargeMessageIsStreamed(t *testing.T) {
+	const lines, limit = 100_000, 32<<10 + 2*maxMemory
+	in := complete + "\n" + strings.Repeat(strings.Repeat("x", 70)+"\n", lines)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m := mustRead(t, in, options("b@example.net"))
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > limit {
+		t.Errorf("it took %d octets of memory, more than %d", n, limit)
+	}
+	if want := int64(len(complete) + 2 + lines*72); m.Size() != want {
+		t.Errorf("%d octets, want %d", m.Size(), want)
+	}
+	m.Close()
 }
