@@ -38,6 +38,10 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	manual, err := filepath.Abs("rtls-send.1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
@@ -65,6 +69,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Setenv("HOME", home)
 			env.Setenv("PORT", port)
+			env.Setenv("MANUAL", manual)
 			for file, text := range map[string]string{
 				"ca.pem":   string(ca.PEM()),
 				"password": "secret\n",
