@@ -155,7 +155,7 @@ func (s *Spool) Add(r Record, content io.WriterTo, why *Failure) (id string, err
 	return r.ID, nil
 }
 
-func (s *Spool) add(r *Record, head []byte, content io.WriterTo, why *Failure) (err error) {
+func (s *Spool) add(r *Record, head []byte, content io.WriterTo, why *Failure) error {
 	place, mode := "queue", os.FileMode(0o600)
 	if !s.Owned() {
 		place = "drop"
@@ -171,11 +171,7 @@ func (s *Spool) add(r *Record, head []byte, content io.WriterTo, why *Failure) (
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if cerr := d.Close(); err == nil && cerr != nil && !errors.Is(cerr, fs.ErrNotExist) {
-			return // it is durable: what is left of a hidden name is no failure
-		}
-	}()
+	defer d.Close() // what is left of a hidden name is no failure
 	if err := write(d, r, head, content); err != nil {
 		return err
 	}
