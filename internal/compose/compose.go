@@ -214,7 +214,7 @@ func (m *Message) head(fields []field, o Options) error {
 		return err
 	}
 	for _, f := range fields {
-		if !f.is("Bcc") && !f.is("Resent-Bcc") {
+		if !staysHere(f) {
 			m.header = append(m.header, f.raw...)
 		}
 	}
@@ -223,6 +223,13 @@ func (m *Message) head(fields []field, o Options) error {
 	m.UTF8 = needsUTF8(m.From) || slices.ContainsFunc(m.To, needsUTF8) ||
 		m.EightBit && slices.ContainsFunc(fields, addressNeedsUTF8)
 	return nil
+}
+
+// staysHere says of a field that it is not for the message's way: those who read it need
+// not know of each other, and how a message was kept says nothing about the one that is
+// sent (RFC 5321 section 4.4).
+func staysHere(f field) bool {
+	return f.is("Bcc") || f.is("Resent-Bcc") || f.is("Return-Path") || f.is("Content-Length")
 }
 
 // checkFields refuses what RFC 8689 section 3 forbids.

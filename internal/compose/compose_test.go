@@ -244,6 +244,16 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
+// What a message has from the place where it was kept is not for its way (RFC 5321
+// section 4.4).
+func TestStoredFieldsDoNotLeave(t *testing.T) {
+	in := "Return-Path: <old@example.net>\nreceived: x\n" + complete + "Content-length: 7\n\nReturn-Path: stays\n"
+	m := mustRead(t, in, options("b@example.net"))
+	if got, want := text(t, m), "received: x\r\n"+complete+"\r\nReturn-Path: stays\r\n"; got != want || m.From != "me@example.org" {
+		t.Errorf("%q, want %q; from %q", got, want, m.From)
+	}
+}
+
 func TestBccNeverLeaves(t *testing.T) {
 	in := "To: b@example.net\nBCC: c@example.net,\n\td@example.net\nbcc : e@example.net\nresent-BCC: f@example.net\n" + complete + "\nBcc: stays\n"
 	for _, header := range []bool{true, false} {

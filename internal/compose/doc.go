@@ -24,7 +24,8 @@
 //   - a line that is no field, with further fields behind it, continues the field
 //     before it; without further fields behind it the body begins there;
 //   - blanks before the colon of a field are removed (RFC 5322 section 4.5);
-//   - Bcc and Resent-Bcc are removed, always;
+//   - Bcc and Resent-Bcc are removed, always, and so are Return-Path and
+//     Content-Length, which mailboxes have;
 //   - an address in From without a domain is replaced by the account's;
 //   - To and Cc name who is behind aliases, or nobody, if that is asked for, and
 //     lose the tag of a wish;
