@@ -156,13 +156,17 @@ func s21(t *testing.T, p *pki) {
 			t.Errorf("%d reasons of port %s in %q", n, f.port(), r.stderr)
 		}
 	}
-	// One that may be there later makes all of it temporary.
+	// One that may be there later makes all of it temporary, wherever it stands.
 	gone := (&fakesub{}).start(t, p)
 	gone.stop()
-	r = sends(t, account(t, p, "", gone, servers[0]), canary, yes, "b@example.net")
-	if r.code != 75 {
-		t.Errorf("exit %d: %s", r.code, r.stderr)
+	unfit := (&fakesub{ehlo: without("REQUIRETLS")}).start(t, p)
+	for _, servers := range [][]*fakesub{{gone, unfit}, {unfit, gone}} {
+		r = sends(t, account(t, p, "", servers...), canary, yes, "b@example.net")
+		if r.code != 75 || !strings.Contains(r.stderr, "5.7.30 ") {
+			t.Errorf("exit %d: %s", r.code, r.stderr)
+		}
 	}
+	unfit.nothingCrossed(t)
 }
 
 func s22(t *testing.T, p *pki) {
@@ -378,8 +382,11 @@ func s43(t *testing.T, p *pki) {
 		t.Errorf("exit %d: %s", r.code, r.stderr)
 	}
 	wrong.nothingCrossed(t)
-	if r, _ = run(nil, false, ""); r.code != 68 {
-		t.Errorf("no records: exit %d: %s", r.code, r.stderr)
+	// Neither service is offered, which is not to say that the domain itself is the host.
+	for _, records := range [][]string{nil, {"_submissions._tcp.example.org. 60 IN SRV 0 0 0 .", "_submission._tcp.example.org. 60 IN SRV 0 0 0 ."}} {
+		if r, _ = run(records, false, ""); r.code != 68 || !strings.Contains(r.stderr, "no SRV records of a submission server") {
+			t.Errorf("%q: exit %d: %s", records, r.code, r.stderr)
+		}
 	}
 }
 
