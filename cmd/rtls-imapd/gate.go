@@ -46,12 +46,15 @@ func newGate(f *config.File, directory *users.Directory, logger *slog.Logger) (*
 			return ok, err
 		}
 	}
-	_, err = gate.Users.Known("postmaster")
+	wrong, err := gate.Users.Check()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && gate.Elsewhere == nil:
 		logger.Warn("nobody can log in", "err", err)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
+	}
+	for _, err := range wrong { // which keeps nobody else out
+		logger.Error("a user's line is wrong", "err", err)
 	}
 	return gate, nil
 }

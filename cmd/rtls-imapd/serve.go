@@ -281,9 +281,12 @@ func checkConfig(env cli.Env, o *options) error {
 	if err := owner.Become(uid, gid); err != nil {
 		return cli.Errorf(cli.OSErr, "%w", err)
 	}
-	_, certs, err := newServer(f, logger, nil)
+	s, certs, err := newServer(f, logger, nil)
 	if err != nil {
 		return err
+	}
+	if wrong, err := s.Auth.(*auth.Gate).Users.Check(); err == nil && len(wrong) > 0 {
+		return cli.Errorf(cli.Config, "lines of %s that are wrong: %d", f.Store.Users, len(wrong))
 	}
 	if err := checkState(f, logger); err != nil {
 		return err

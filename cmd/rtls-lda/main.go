@@ -147,7 +147,8 @@ func checkConfig(o *options, env cli.Env) error {
 // checkUsers looks at what says who has an account, and whose files they are.
 func checkUsers(f *config.File) error {
 	if f.Store.Users != "" {
-		if _, err := users.Open(f.Store.Users).Known("postmaster"); err != nil {
+		wrong, err := users.Open(f.Store.Users).Check(nil)
+		if err = errors.Join(append(wrong, err)...); err != nil {
 			return err
 		}
 	}

@@ -464,3 +464,32 @@ func BenchmarkKnown(b *testing.B) {
 		}
 	})
 }
+
+// What keeps somebody out whose password is right is found, and the hash is not shown.
+func TestCheckUsers(t *testing.T) {
+	u := testUsers(t)
+	if err := u.Add("alice", "correct horse"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.AddApp("alice", "phone"); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(u.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bad = "bob:*\ncarol:!\ndave:{PLAIN}secret\nerin:!$6$salt$sum\nfrank:{CRYPT}$6$salt$sum\ngrace:*::::::rtls_scram=x\nheidi:*::::::rtls_app=x\n"
+	if err := os.WriteFile(u.Path(), append(good, bad...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wrong, err := u.Check()
+	text := fmt.Sprint(wrong)
+	for _, line := range []string{":4: ", ":6: ", ":7: ", ":8: "} {
+		if !strings.Contains(text, u.Path()+line) {
+			t.Errorf("nothing is said of%s", line)
+		}
+	}
+	if err != nil || len(wrong) != 4 || strings.Contains(text, "secret") {
+		t.Errorf("%v, %v", text, err)
+	}
+}
