@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -54,11 +52,16 @@ func Load(path string) (*File, error) {
 	return parse(path, string(raw))
 }
 
-// typeError takes a decoder's complaint about a value's type apart; it has no
-// type of its own. Most processes never need it.
-var typeError = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^toml: line (\d+) \(last key "(.*?)"\): (.*)$`)
-})
+// typeError takes a decoder's complaint about a value's type apart; it has no type
+// of its own:
+//
+//	toml: line 3 (last key "send.port"): incompatible types
+func typeError(err error) (line, key, text string, ok bool) {
+	rest, ok1 := strings.CutPrefix(err.Error(), "toml: line ")
+	line, rest, ok2 := strings.Cut(rest, ` (last key "`)
+	key, text, ok3 := strings.Cut(rest, `"): `)
+	return line, key, text, ok1 && ok2 && ok3
+}
 
 // inWords says what a decoder has against a value's type in the words of TOML.
 func inWords(complaint string) string {
@@ -100,8 +103,8 @@ func parse(path, text string) (*File, error) {
 		return nil, fmt.Errorf("%s:%d: %s", path, perr.Position.Line, perr.Message)
 	}
 	if err != nil {
-		if m := typeError().FindStringSubmatch(err.Error()); m != nil {
-			return nil, fmt.Errorf("%s:%s: %s: %s", path, m[1], m[2], inWords(m[3]))
+		if line, key, text, ok := typeError(err); ok {
+			return nil, fmt.Errorf("%s:%s: %s: %s", path, line, key, inWords(text))
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -23,8 +23,8 @@ func (f *File) Override(settings []string) error {
 		}
 		if err != nil {
 			text := err.Error()
-			if m := typeError().FindStringSubmatch(text); m != nil {
-				text = inWords(m[3])
+			if _, _, complaint, ok := typeError(err); ok {
+				text = inWords(complaint)
 			}
 			return fmt.Errorf("setting %q: %s", setting, text)
 		}
