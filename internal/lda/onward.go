@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
 	"rtls/internal/requiretls"
-	"rtls/internal/sieve"
 	"rtls/store"
 )
 
@@ -33,7 +31,7 @@ type sending struct {
 	redirect bool
 	alone    bool      // nothing else is done with the message
 	keep     placement // where it goes if it cannot be redirected
-	answer   *sieve.Vacation
+	answer   *answer
 }
 
 // way is whom a message is sent to for a user.
@@ -126,23 +124,6 @@ func (j *job) send(ctx context.Context, s sending) error {
 	r := Recipient{}
 	j.writeReceived(line, &r)
 	return j.a.cfg.Send(ctx, Onward{From: j.env.Sender, To: s.to, Wish: j.wish(), Message: io.MultiReader(&head, j.spool.from(0))})
-}
-
-// sendAnswer sends a vacation answer, unless this sender got it a short while ago.
-// To a message that came with REQUIRETLS it goes the same way and says nothing of
-// it, not even its subject.
-func (j *job) sendAnswer(ctx context.Context, s sending) error {
-	v := *s.answer
-	due, err := j.a.answerDue(s.user, &v)
-	if err != nil || !due {
-		return err
-	}
-	if j.v.tag == store.TagRequire {
-		v.Subject = "Automatic reply"
-	}
-	id := fmt.Sprintf("<%s.vacation@%s>", j.env.ID, j.a.cfg.Hostname)
-	// RFC 5230 section 5.1: the null reverse-path, or answers would be answered.
-	return j.a.cfg.Send(ctx, Onward{To: v.To, Wish: j.wish(), Message: bytes.NewReader(v.Message(j.start, id))})
 }
 
 // keepAfterAll stores a message that was to be redirected, once for a user.

@@ -1,16 +1,25 @@
+//go:build !plain
+
 package lda
 
 import (
+	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"rtls/internal/sieve"
+	"rtls/store"
 )
+
+// answer is what a script wants to be sent back.
+type answer = sieve.Vacation
 
 // Who has got a vacation answer, and when, is in the account, in one empty file for
 // each answer and person; its modification time is when the answer was sent:
@@ -65,4 +74,21 @@ func forgetAnswers(dir string) {
 	for _, info := range all[min(len(all), mostAnswers/2):] {
 		_ = os.Remove(filepath.Join(dir, info.Name())) // what cannot be removed stays
 	}
+}
+
+// sendAnswer sends a vacation answer, unless this sender got it a short while ago.
+// To a message that came with REQUIRETLS it goes the same way and says nothing of
+// it, not even its subject.
+func (j *job) sendAnswer(ctx context.Context, s sending) error {
+	v := *s.answer
+	due, err := j.a.answerDue(s.user, &v)
+	if err != nil || !due {
+		return err
+	}
+	if j.v.tag == store.TagRequire {
+		v.Subject = "Automatic reply"
+	}
+	id := fmt.Sprintf("<%s.vacation@%s>", j.env.ID, j.a.cfg.Hostname)
+	// RFC 5230 section 5.1: the null reverse-path, or answers would be answered.
+	return j.a.cfg.Send(ctx, Onward{To: v.To, Wish: j.wish(), Message: bytes.NewReader(v.Message(j.start, id))})
 }

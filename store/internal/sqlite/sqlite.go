@@ -1,3 +1,5 @@
+//go:build !plain
+
 // Package sqlite keeps an account's index in an SQLite database.
 package sqlite
 
