@@ -7,9 +7,13 @@ GO ?= go
 all: build
 
 # Without C the commands start a quarter faster; see internal/users/system.go.
-# PAM=1 is for rtls-imapd with PAM, which takes C and libpam0g-dev.
+# rtls-lda is the small program for most deliveries, and starts rtls-lda-full for the
+# rest; see docs/decisions/0022. PAM=1 is for rtls-imapd with PAM, which takes C and
+# libpam0g-dev.
 build:
-	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/...
+	CGO_ENABLED=0 $(GO) build -o bin/ ./cmd/rtls-send ./cmd/rtls-imapd
+	CGO_ENABLED=0 $(GO) build -o bin/rtls-lda-full ./cmd/rtls-lda
+	CGO_ENABLED=0 $(GO) build -tags plain -o bin/rtls-lda ./cmd/rtls-lda
 	$(if $(PAM),CGO_ENABLED=1 $(GO) build -tags pam -o bin/ ./cmd/rtls-imapd)
 
 PREFIX = /usr/local
@@ -19,10 +23,11 @@ UNITDIR = $(PREFIX)/lib/systemd/system
 # With DESTDIR, as for a package. It enables nothing and replaces no sendmail.
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR)
-	install bin/rtls-send bin/rtls-lda bin/rtls-imapd $(DESTDIR)$(PREFIX)/bin
+	install bin/rtls-send bin/rtls-lda bin/rtls-lda-full bin/rtls-imapd $(DESTDIR)$(PREFIX)/bin
 	install -m 0644 cmd/rtls-send/rtls-send.1 $(DESTDIR)$(MANDIR)/man1
 	install -m 0644 internal/config/rtls.toml.5 $(DESTDIR)$(MANDIR)/man5
 	install -m 0644 cmd/rtls-lda/rtls-lda.8 cmd/rtls-imapd/rtls-imapd.8 $(DESTDIR)$(MANDIR)/man8
+	ln -sf rtls-lda.8 $(DESTDIR)$(MANDIR)/man8/rtls-lda-full.8
 	for unit in packaging/systemd/*; do \
 		sed 's,@BINDIR@,$(PREFIX)/bin,' $$unit >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 	for c in rtls-send rtls-lda rtls-imapd; do \
@@ -41,6 +46,7 @@ vet:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags plain ./cmd/rtls-lda
 
 # Real mail programs that the tests talk to. On Debian, as root, they are
 # installed; elsewhere install them by hand and the same tests run.

@@ -19,8 +19,8 @@ func TestInstall(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, file := range []string{
-		"bin/rtls-send", "bin/rtls-lda", "bin/rtls-imapd",
-		"share/man/man1/rtls-send.1", "share/man/man5/rtls.toml.5", "share/man/man8/rtls-lda.8", "share/man/man8/rtls-imapd.8",
+		"bin/rtls-send", "bin/rtls-lda", "bin/rtls-lda-full", "bin/rtls-imapd",
+		"share/man/man1/rtls-send.1", "share/man/man5/rtls.toml.5", "share/man/man8/rtls-lda.8", "share/man/man8/rtls-lda-full.8", "share/man/man8/rtls-imapd.8",
 		"share/bash-completion/completions/rtls-send", "share/zsh/site-functions/_rtls-send", "share/fish/vendor_completions.d/rtls-send.fish",
 	} {
 		if _, err := os.Stat(filepath.Join(dir, "usr", file)); err != nil {

@@ -8,10 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"rtls/bench/report"
+	"rtls/internal/commands"
 )
 
 func main() {
@@ -36,10 +36,8 @@ func run(ctx context.Context, faults bool, only, scenario string, resident int) 
 		return err
 	}
 	bin := filepath.Join(dir, "rtls-lda")
-	build := exec.CommandContext(ctx, "go", "build", "-o", bin, "rtls/cmd/rtls-lda")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build rtls-lda: %w\n%s", err, out)
+	if err := install(ctx, dir); err != nil {
+		return err
 	}
 	if faults {
 		return faultTable(ctx, dir, bin, only)
@@ -62,4 +60,27 @@ func run(ctx context.Context, faults bool, only, scenario string, resident int) 
 		}
 	}
 	return table.Flush()
+}
+
+// install builds rtls-lda and copies it, as "make install" does. The system has what the
+// linker wrote in memory page by page, and what was copied, or read from a disk as the
+// peers were, in larger pieces: a program starts a fifth faster from those.
+func install(ctx context.Context, dir string) error {
+	if err := os.Setenv("CGO_ENABLED", "0"); err != nil { // as make build does
+		return err
+	}
+	built := filepath.Join(dir, "built")
+	if err := commands.BuildLDA(ctx, built); err != nil {
+		return err
+	}
+	for _, name := range []string{"rtls-lda", "rtls-lda-full"} {
+		program, err := os.ReadFile(filepath.Join(built, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), program, 0o755); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(built)
 }

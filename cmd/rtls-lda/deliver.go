@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"rtls/internal/cli"
@@ -20,12 +19,15 @@ import (
 // deliverOne delivers the message on standard input. What it writes to standard
 // output is for the mail transfer agent and may end up in a report to the sender:
 // a status code and a sentence without internals. Those are in the log.
-func deliverOne(ctx context.Context, o *options, env cli.Env) error {
-	debug.SetGCPercent(400) // the process ends before there is anything worth collecting
+func deliverOne(o *options, env cli.Env) error {
+	ctx, listen := stoppable()
+	if !plain {
+		listen() // a filter may have a message sent, which takes its time
+	}
 	logger, closeLog := deliveryLog(o, env)
 	defer closeLog()
 	var decisions strings.Builder
-	err := deliver(ctx, o, env, logger, &decisions)
+	err := deliver(ctx, listen, o, env, logger, &decisions)
 	if e, ok := errors.AsType[*cli.Error](err); ok && e.Code == cli.Config {
 		// A wrong configuration is not the message's fault: it waits until
 		// somebody has mended that.
@@ -66,7 +68,7 @@ func exitCode(e *lda.Error) int {
 	return cli.DataErr
 }
 
-func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger, decisions io.Writer) error {
+func deliver(ctx context.Context, listen func(), o *options, env cli.Env, logger *slog.Logger, decisions io.Writer) error {
 	f, err := loadConfig(o, false)
 	if err != nil {
 		return err
@@ -94,6 +96,10 @@ func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger, 
 		logger.Warn("recipient refused", "user", o.user, "rcpt", o.final, "original", o.original, "err", err)
 		return err
 	}
+	if err := takeOver(agent, rcpt, env); err != nil {
+		logger.Error("cannot deliver", "user", rcpt.User, "err", err)
+		return err
+	}
 	names := []string{rcpt.User}
 	for _, t := range rcpt.Also {
 		names = append(names, t.User)
@@ -102,11 +108,11 @@ func deliver(ctx context.Context, o *options, env cli.Env, logger *slog.Logger, 
 		logger.Error("cannot deliver as the recipient", "user", rcpt.User, "err", err)
 		return &lda.Error{Code: 451, Status: "4.3.5", Text: "the delivery agent runs as the wrong user", Err: err}
 	}
-	return o.hand(ctx, env, logger, agent, rcpt)
+	return o.hand(ctx, listen, env, logger, agent, rcpt)
 }
 
 // hand reads the message and gives it to the agent.
-func (o *options) hand(ctx context.Context, env cli.Env, logger *slog.Logger, agent *lda.Agent, rcpt lda.Recipient) (err error) {
+func (o *options) hand(ctx context.Context, listen func(), env cli.Env, logger *slog.Logger, agent *lda.Agent, rcpt lda.Recipient) (err error) {
 	in := env.Stdin
 	if o.path != "" {
 		if in, err = os.Open(o.path); err != nil {
@@ -124,7 +130,7 @@ func (o *options) hand(ctx context.Context, env cli.Env, logger *slog.Logger, ag
 	if o.sender != nil {
 		envelope.Sender = *o.sender
 	}
-	return agent.Deliver(ctx, envelope, []lda.Recipient{rcpt}, readMessage(ctx, in))[0]
+	return agent.Deliver(ctx, envelope, []lda.Recipient{rcpt}, &input{ctx: ctx, listen: listen, file: in})[0]
 }
 
 // readEnv fills in what the command line leaves open from the environment that
@@ -210,26 +216,6 @@ func xtext(s string) string {
 		}
 	}
 	return b.String()
-}
-
-// errEmpty is the doubt about an input of nothing: no mail transfer agent hands
-// over an empty message, but one that has just died may seem to.
-var errEmpty = errors.New("there is no message on standard input")
-
-// readMessage reads in, until ctx ends: a file or pipe cannot be told to.
-func readMessage(ctx context.Context, in io.Reader) io.Reader {
-	r, w := io.Pipe()
-	go func() {
-		// Nobody waits for this one: it may hang in a read, and ends with the
-		// process.
-		n, err := io.Copy(w, in)
-		if err == nil && n == 0 {
-			err = errEmpty
-		}
-		w.CloseWithError(err)
-	}()
-	context.AfterFunc(ctx, func() { r.CloseWithError(ctx.Err()) })
-	return r
 }
 
 // deliveryLog logs to the system's log. Standard error is no place for it unless

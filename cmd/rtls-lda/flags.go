@@ -26,6 +26,9 @@ const (
 	modeHelp
 )
 
+// workerFlag is how rtls-lda starts itself.
+const workerFlag = "worker"
+
 // options is a valid command line.
 type options struct {
 	mode    mode

@@ -3,12 +3,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
@@ -16,11 +14,13 @@ import (
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/lda"
-	"rtls/internal/users"
 	"rtls/store"
 )
 
-const name = "rtls-lda"
+const (
+	name      = "rtls-lda"
+	wholeName = name + "-full"
+)
 
 func main() {
 	// Nobody may be reading what we say, and that is no reason to die with a
@@ -29,10 +29,21 @@ func main() {
 	// The runtime ends with 2 when it gets no thread or no memory, and Postfix bounces
 	// mail for that. It tries again where a signal ended us.
 	debug.SetTraceback("crash")
-	cli.Main(name, run)
+	cli.Run(name, run)
 }
 
-func run(ctx context.Context, env cli.Env) error {
+// handedOver is the first argument that the small program gives the whole one, with
+// its version behind it.
+const handedOver = "--handed-over"
+
+func run(env cli.Env) error {
+	if len(env.Args) > 1 && env.Args[0] == handedOver {
+		if plain || env.Args[1] != cli.Version() {
+			fmt.Fprintln(env.Stdout, "4.3.5 the delivery agent is not installed as a whole")
+			return cli.Errorf(cli.TempFail, "%s and %s are of one build, or do not work together", name, wholeName)
+		}
+		env.Args = env.Args[2:]
+	}
 	o, err := parseArgs(env.Args)
 	if err != nil {
 		if o.mode == modeDeliver {
@@ -47,16 +58,10 @@ func run(ctx context.Context, env cli.Env) error {
 		_, err = fmt.Fprint(env.Stdout, usage)
 	case modeVersion:
 		_, err = fmt.Fprintln(env.Stdout, name, cli.Version())
-	case modeCheckConfig:
-		err = checkConfig(o, env)
-	case modeServe:
-		err = serve(ctx, o, env)
-	case modeWorker:
-		err = work(ctx, env)
-	case modeSieveTest:
-		err = sieveTest(ctx, o, env)
+	case modeDeliver:
+		return deliverOne(o, env)
 	default:
-		return deliverOne(ctx, o, env)
+		return beyond(o, env)
 	}
 	return err
 }
@@ -109,65 +114,6 @@ func agentConfig(f *config.File, known *accounts, logger *slog.Logger) lda.Confi
 		cfg.Aliases = lda.OpenAliases(f.LDA.Aliases)
 	}
 	return cfg
-}
-
-// checkConfig looks at all that a delivery would need, and at LMTP's certificate
-// if there is one.
-func checkConfig(o *options, env cli.Env) error {
-	f, err := loadConfig(o, len(o.lmtp) > 0)
-	if err != nil {
-		return err
-	}
-	err = checkUsers(f)
-	if err == nil && f.LDA.Cert != "" {
-		_, err = serverTLS(f)
-	}
-	if err == nil {
-		_, err = userIDs(f.LDA.TrustLocal)
-	}
-	if f.Store.Root == "" {
-		if err != nil {
-			return cli.Errorf(cli.Config, "%w", err)
-		}
-		_, err = fmt.Fprintf(env.Stdout, "%s is right\n", o.config)
-		return err
-	}
-	if info, serr := os.Stat(f.Store.Root); err == nil {
-		if err = serr; err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s is not a directory", f.Store.Root)
-		}
-	}
-	if err != nil {
-		return cli.Errorf(cli.Config, "%w", err)
-	}
-	_, err = fmt.Fprintf(env.Stdout, "%s is right\n", o.config)
-	return err
-}
-
-// checkUsers looks at what says who has an account, and whose files they are.
-func checkUsers(f *config.File) error {
-	if f.Store.Users != "" {
-		wrong, err := users.Open(f.Store.Users).Check(nil)
-		if err = errors.Join(append(wrong, err)...); err != nil {
-			return err
-		}
-	}
-	if f.LDA.Aliases != "" {
-		if err := lda.OpenAliases(f.LDA.Aliases).Check(); err != nil {
-			return err
-		}
-	}
-	if f.LDA.User != "" {
-		if _, _, err := systemUser(f.LDA.User); err != nil {
-			return err
-		}
-	}
-	if f.LDA.Send != "" {
-		if _, err := exec.LookPath(f.LDA.Send); err != nil {
-			return fmt.Errorf("send: %w", err)
-		}
-	}
-	return nil
 }
 
 // said is the error that is left when all has been said: an exit code.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"rtls/internal/commands"
 	"rtls/internal/testpki"
 	"rtls/internal/testuser"
 )
@@ -39,23 +40,48 @@ func (m inReach) Run() int {
 	return m.M.Run()
 }
 
-// TestScript runs the scripts in testdata against the real command.
+// TestScript runs the scripts in testdata against the real command, in one program.
 func TestScript(t *testing.T) {
 	testuser.Become(t)
-	runScripts(t, "testdata")
+	runScripts(t, "testdata", "")
 }
 
-// TestScriptRoot runs those that take root.
+// TestScriptPlain runs them against the small program with the whole one beside it, and
+// those that are about the two.
+func TestScriptPlain(t *testing.T) {
+	bin := buildBoth(t)
+	testuser.Become(t, bin)
+	t.Run("as one", func(t *testing.T) { runScripts(t, "testdata", bin) })
+	t.Run("apart", func(t *testing.T) { runScripts(t, "testdata/plain", bin) })
+}
+
+// TestScriptRoot runs those that take root, against both.
 func TestScriptRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become somebody else")
 	}
-	runScripts(t, "testdata/root")
+	t.Run("one program", func(t *testing.T) { runScripts(t, "testdata/root", "") })
+	bin := buildBoth(t)
+	if err := os.Chmod(filepath.Dir(bin), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("two programs", func(t *testing.T) { runScripts(t, "testdata/root", bin) })
+}
+
+// buildBoth builds rtls-lda as it is installed and returns where it is.
+func buildBoth(t *testing.T) (bin string) {
+	t.Helper()
+	bin = t.TempDir()
+	if err := commands.BuildLDA(t.Context(), bin); err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 // runScripts gives each script a configuration in rtls.toml, with the users alice, bob
 // and the address carol@example.org, a certificate, and who runs it in $ME and $GROUP.
-func runScripts(t *testing.T, dir string) {
+// Unless it is empty, bin is where the commands are.
+func runScripts(t *testing.T, dir, bin string) {
 	t.Helper()
 	ca, err := testpki.New()
 	if err != nil {
@@ -73,6 +99,9 @@ func runScripts(t *testing.T, dir string) {
 		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			if bin != "" {
+				env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			}
 			env.Setenv("ME", me.Username)
 			env.Setenv("GROUP", group.Name)
 			if _, _, err := ca.WriteFiles(env.WorkDir, "cert", testpki.Leaf{Names: []string{"localhost"}}); err != nil {

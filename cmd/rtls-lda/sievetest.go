@@ -1,7 +1,8 @@
+//go:build !plain
+
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +17,9 @@ import (
 // sieveTest runs a script on the message and says what it does and what would come
 // of it. With -d the user's mailboxes are those that the script sees; without it
 // every mailbox that it names counts as there.
-func sieveTest(ctx context.Context, o *options, env cli.Env) error {
+func sieveTest(o *options, env cli.Env) error {
+	ctx, listen := stoppable()
+	listen()
 	if err := checkScript(o.script); err != nil {
 		return err
 	}
@@ -52,7 +55,7 @@ func sieveTest(ctx context.Context, o *options, env cli.Env) error {
 	if rcpt.Address == "" {
 		rcpt.Address = o.original
 	}
-	if err := o.hand(ctx, env, slog.New(slog.DiscardHandler), agent, rcpt); err != nil {
+	if err := o.hand(ctx, listen, env, slog.New(slog.DiscardHandler), agent, rcpt); err != nil {
 		e := lda.Classify(err)
 		if e.Temporary() {
 			return cli.Errorf(exitCode(e), "%w", err)

@@ -1,3 +1,5 @@
+//go:build !plain
+
 package main
 
 import (
@@ -19,10 +21,6 @@ import (
 	"rtls/internal/owner"
 )
 
-// workerFlag is how rtls-lda starts itself. It serves package worker's requests on
-// standard input, as whoever it was started as.
-const workerFlag = "worker"
-
 // settings are what a worker has of the configuration. The rest can hold secrets, and a
 // worker's memory is open to its user.
 type settings struct {
@@ -31,9 +29,10 @@ type settings struct {
 	LDA      config.LDA
 }
 
-// work is a worker's whole life. Signals are for the server, which ends its workers once
+// work is a worker's whole life: it serves package worker's requests on standard input,
+// as whoever it was started as. Signals are for the server, which ends its workers once
 // nobody needs them any more.
-func work(ctx context.Context, env cli.Env) error {
+func work(env cli.Env) error {
 	if os.Geteuid() == 0 {
 		return cli.Errorf(cli.Usage, "nothing is delivered as root")
 	}
@@ -45,7 +44,7 @@ func work(ctx context.Context, env cli.Env) error {
 	}
 	defer conn.Close()
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	return worker.Serve(context.WithoutCancel(ctx), conn, func(raw json.RawMessage, lookup func(string) (lda.User, bool, error)) (*lda.Agent, error) {
+	return worker.Serve(context.Background(), conn, func(raw json.RawMessage, lookup func(string) (lda.User, bool, error)) (*lda.Agent, error) {
 		var s settings
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return nil, err

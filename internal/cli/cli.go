@@ -91,9 +91,12 @@ type Env struct {
 // Main runs a command and exits. SIGINT and SIGTERM cancel the context; a second
 // signal ends the process at once.
 func Main(name string, run func(ctx context.Context, env Env) error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	err := run(ctx, Env{
+	Run(name, func(env Env) error { return run(Signals(), env) })
+}
+
+// Run is Main without the signals.
+func Run(name string, run func(env Env) error) {
+	err := run(Env{
 		Args:   os.Args[1:],
 		Stdin:  os.Stdin,
 		Stdout: os.Stdout,
@@ -102,6 +105,14 @@ func Main(name string, run func(ctx context.Context, env Env) error) {
 	})
 	Report(os.Stderr, name, err)
 	os.Exit(ExitCode(err))
+}
+
+// Signals returns the context of Main, for who is run by Run. To listen to signals
+// takes a thread, a good part of what a short process costs.
+func Signals() context.Context {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx
 }
 
 // Report writes err the way all three commands do: program name, error text,

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"rtls/internal/commands"
 	"rtls/internal/owner"
 	"rtls/internal/testpki"
 )
@@ -40,9 +41,8 @@ func newSite(ctx context.Context) (*site, error) {
 	if _, err := os.Stat("cmd/rtls-send"); err != nil {
 		return nil, fmt.Errorf("run it at the root of the source tree: %w", err)
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-o", "bin/", "./cmd/...")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the commands: %w\n%s", err, out)
+	if err := commands.Build(ctx, "bin"); err != nil {
+		return nil, err
 	}
 	const nobody = 65534 // no mail is delivered as root
 	if err := owner.Become(nobody, nobody); err != nil {
@@ -135,7 +135,8 @@ func (s *site) start(ctx context.Context) error {
 	if err := s.spawn("IMAPS on", s.bin("rtls-imapd"), "--config", s.path("rtls.toml")); err != nil {
 		return err
 	}
-	if err := s.spawn("LMTP on", s.bin("rtls-lda"), "--config", s.path("rtls.toml"), "--lmtp", "unix:"+s.path("lmtp")); err != nil {
+	// rtls-lda would start this by its whole path, which may be closed to nobody.
+	if err := s.spawn("LMTP on", s.bin("rtls-lda-full"), "--config", s.path("rtls.toml"), "--lmtp", "unix:"+s.path("lmtp")); err != nil {
 		return err
 	}
 	return s.spawnRelay("relay", "--listen", s.submission, "--requiretls", "--lmtp", s.path("lmtp"))

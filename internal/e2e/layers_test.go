@@ -17,9 +17,10 @@ type pkg struct {
 	Deps       []string // all, the direct ones too
 }
 
-func listPackages(t *testing.T) map[string]pkg {
+func listPackages(t *testing.T, flags ...string) map[string]pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "rtls/...")
+	args := append([]string{"list", "-json=ImportPath,Imports,Deps"}, flags...)
+	cmd := exec.CommandContext(t.Context(), "go", append(args, "rtls/...")...)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +69,25 @@ func TestImportRules(t *testing.T) {
 			}
 			if under(path, "rtls/store") && (strings.Contains(dep, "emersion/go-imap") || strings.Contains(dep, "emersion/go-smtp")) {
 				t.Errorf("%s depends on %s: the store knows no protocol", path, dep)
+			}
+		}
+	}
+}
+
+// The small rtls-lda is small because of what it does without: each of these would cost
+// a delivery more than it takes to store the message.
+func TestPlainDeliveryIsSmall(t *testing.T) {
+	deps := listPackages(t, "-tags=plain")["rtls/cmd/rtls-lda"].Deps
+	if len(deps) == 0 {
+		t.Fatal("there is no such command")
+	}
+	for _, dep := range deps {
+		for _, heavy := range []string{
+			"modernc.org", "database/sql", "golang.org/x/text", "golang.org/x/crypto", "crypto/tls", "crypto/x509",
+			"net/http", "regexp", "github.com/emersion", "rtls/internal/sieve", "rtls/internal/mimetree", "rtls/internal/lmtp",
+		} {
+			if dep == heavy || strings.HasPrefix(dep, heavy+"/") {
+				t.Errorf("rtls-lda with the tag plain depends on %s", dep)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"rtls/internal/commands"
 	"rtls/internal/testpki"
 )
 
@@ -31,10 +32,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		args := append([]string{"build", "-o", dir + "/"}, raceFlag...)
-		cmd := exec.Command("go", append(args, "rtls/cmd/...")...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build the commands: %v\n%s", err, out)
+		if err := commands.Build(context.Background(), dir, raceFlag...); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		if err := os.Chmod(dir, 0o755); err != nil { // some tests work as another user
@@ -59,6 +58,20 @@ func setUp() {
 }
 
 func bin(name string) string { return filepath.Join(binDir, name) }
+
+// copyLDA puts rtls-lda, which is two programs, where other users can start it.
+func copyLDA(t *testing.T, dir string, mode os.FileMode) {
+	t.Helper()
+	for _, name := range []string{"rtls-lda", "rtls-lda-full"} {
+		program, err := os.ReadFile(bin(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), program, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // result is what a finished command left.
 type result struct {

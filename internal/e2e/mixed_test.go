@@ -43,12 +43,7 @@ func newMixedSite(t *testing.T) *mixedSite {
 	if err := store.Create(s.account, nil); err != nil {
 		t.Fatal(err)
 	}
-	command, err := os.ReadFile(bin("rtls-lda"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, text := range map[string]string{
-		"rtls-lda": string(command),
 		"dovecot.conf": "base_dir = " + dir + "/run\nlog_path = " + dir + "/dovecot.log\nmail_location = maildir:" + s.maildir +
 			"\npostmaster_address = postmaster@example.org\nhostname = mx.example.org\nssl = no\n",
 		"procmailrc": "MAILDIR=" + dir + "\nDEFAULT=" + s.maildir + "/\nLOGFILE=" + dir + "/procmail.log\n",
@@ -61,9 +56,7 @@ func newMixedSite(t *testing.T) *mixedSite {
 	if err := os.Mkdir(filepath.Join(dir, "run"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(dir, "rtls-lda"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	copyLDA(t, dir, 0o700)
 	if os.Getuid() == 0 {
 		s.handOver(t, "nobody")
 	}

@@ -75,13 +75,7 @@ func newMTAHost(t *testing.T, lines ...string) *mailHost {
 	if err := users.Close(); err != nil {
 		t.Fatal(err)
 	}
-	command, err := os.ReadFile(bin("rtls-lda"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "rtls-lda"), command, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	copyLDA(t, dir, 0o755)
 	return h
 }
 
