@@ -113,7 +113,7 @@ func parse(path, text string) (*File, error) {
 		return nil, f.errorf(key, "unknown key %q; see rtls.toml(5) for the keys there are", key.String())
 	}
 	if !isHostname(f.Hostname) && f.Hostname != "" {
-		return nil, f.errorf(toml.Key{"hostname"}, `hostname is a name like "mail.example.org", not %q`, f.Hostname)
+		return nil, f.errorf(toml.Key{"hostname"}, `hostname = %q is no host's name; write one like "mail.example.org"`, f.Hostname)
 	}
 	if err := f.checkSend(); err != nil {
 		return nil, err

@@ -50,7 +50,7 @@ func TestErrors(t *testing.T) {
 		{"a string for a number", "[imapd]\nmax_per_user = \"5\"\n", `rtls.toml:2: imapd.max_per_user: write a whole number, not a string`},
 		{"a string for a boolean", "[imapd]\ncompress = \"yes\"\n", `rtls.toml:2: imapd.compress: write true or false, not a string`},
 		{"a table for an array of tables", "[imapd.domain]\nnames = [\"a\"]\n", `rtls.toml:1: imapd.domain: write two brackets around the name of the table`},
-		{"a hostname that is none", "\nhostname = \"my host\"\n", `rtls.toml:2: hostname is a name like "mail.example.org", not "my host"`},
+		{"a hostname that is none", "\nhostname = \"my host\"\n", `rtls.toml:2: hostname = "my host" is no host's name`},
 		{"no host", "# x\n[send.account.\"a.b\"]\nfrom = \"x\"\n", `rtls.toml:2: account "a.b" has no submission server; write host = `},
 		{"tls", "[send.account.a]\nhost=\"h\"\ntls=\"maybe\"\n", `rtls.toml:3: tls is "implicit" or "starttls"`},
 		{"no TLS", "[send.account.a]\nhost=\"h\"\ntls=\"none\"\n", `rtls.toml:3: tls = "none" is for a Unix socket only`},
