@@ -86,6 +86,12 @@ func TestScript(t *testing.T) {
 			}
 			return os.Mkdir(dir, 0o700)
 		},
+		Condition: func(condition string) (bool, error) {
+			if condition != "root" {
+				return false, fmt.Errorf("there is no condition %q", condition)
+			}
+			return os.Getuid() == 0, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    exits,
 			"taken":    taken,

@@ -95,7 +95,7 @@ func spoolError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, spool.ErrNotOwner):
-		return cli.Errorf(cli.NoPerm, "%w", err)
+		return cli.Errorf(cli.NoPerm, "%w", err).WithHint("root and the owner of the queue's directory look after it")
 	case errors.Is(err, spool.ErrNoID), errors.Is(err, spool.ErrInDoubt):
 		return cli.Errorf(cli.DataErr, "%w", err)
 	case errors.Is(err, os.ErrPermission):

@@ -13,6 +13,7 @@ import (
 	"rtls/internal/cli"
 	"rtls/internal/config"
 	"rtls/internal/dsn"
+	"rtls/internal/owner"
 	"rtls/internal/spool"
 	"rtls/internal/submit"
 )
@@ -123,6 +124,13 @@ func openSpool(env cli.Env, o *options) (*spool.Spool, config.Send, error) {
 	path := spoolPath(env, file)
 	if path == "" {
 		return nil, none, errNoQueue
+	}
+	// Root looks after a queue as whoever it belongs to: what root made there, that user
+	// could not send.
+	if uid, gid, err := owner.Of(path); err == nil {
+		if err := owner.Become(uid, gid); err != nil {
+			return nil, none, cli.Errorf(cli.OSErr, "%w", err)
+		}
 	}
 	sp, err := spool.Open(path, false, spool.Config{})
 	if errors.Is(err, spool.ErrNone) {
