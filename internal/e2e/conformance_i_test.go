@@ -32,6 +32,7 @@ func TestConformanceI(t *testing.T) {
 		{"I06_no_starttls", i06},
 		{"I09_tls_versions", i09},
 		{"I10_plain", i10},
+		{"I11_bound_to_the_exporter", i11},
 		{"I12_all_messages_for_all", i12},
 		{"I13_tag_is_a_read_only_keyword", i13},
 		{"I14_search_for_tags", i14},
