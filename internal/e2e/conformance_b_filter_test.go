@@ -100,6 +100,15 @@ func TestConformanceBFilters(t *testing.T) {
 			t.Errorf("%q\n%s", m.mail, m.raw)
 		}
 	})
+	t.Run("B11_answer_without_TLS", func(t *testing.T) {
+		f := (&fakesub{}).start(t, p)
+		h := filterHost(t, p, f, away)
+		h.deliverFiltered(t, "TLS-Required: No\n"+toAlice)
+		m := f.one(t)
+		if strings.Contains(m.mail, "REQUIRETLS") || strings.Count(m.header(), "TLS-Required: No\r\n") != 1 {
+			t.Errorf("%q\n%s", m.mail, m.raw)
+		}
+	})
 	t.Run("B12_filter_sees_the_tag", func(t *testing.T) {
 		f := (&fakesub{}).start(t, p)
 		h := filterHost(t, p, f, `require ["fileinto", "mailbox", "vnd.rtls.tag"]; if tlstag "require" { fileinto :create "Tagged"; }`)
