@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -71,6 +72,10 @@ func (c *checker) mailboxLeftovers(ctx context.Context, m mailboxDir) error {
 func (c *checker) checkPrivateLeftovers(ctx context.Context) error {
 	private := c.a.private()
 	ofNoMailbox := func(name string) bool { return c.known[name] == "" }
+	ofNoImport := func(name string) bool {
+		known, readable := c.a.journalOf(name, maps.Keys(c.known))
+		return isWriteLeftover(name) || readable && !known
+	}
 	for _, l := range []struct {
 		dir  string
 		age  time.Duration
@@ -84,6 +89,7 @@ func (c *checker) checkPrivateLeftovers(ctx context.Context) error {
 		{filepath.Join(private, "trash"), staleAfter, "is left of a mailbox that was deleted", anyName},
 		{c.a.onceDir(), staleAfter, "was not written to its end", isWriteLeftover},
 		{filepath.Join(private, "views"), staleAfter, "is the packed view of no mailbox", ofNoMailbox},
+		{c.a.importDir(), staleAfter, "notes what was imported into a mailbox that is gone", ofNoImport},
 		{filepath.Join(private, "summaries"), staleAfter, "has summaries of messages of no mailbox", ofNoMailbox},
 	} {
 		if err := c.leftovers(ctx, l.dir, "", l.age, l.what, l.want); err != nil {

@@ -417,6 +417,13 @@ func TestCheckLeftovers(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
 	}
 	a := openTestAccount(t, dir)
+	importInto(t, a, "", "A: 1\r\n\r\n")
+	kept := journalOf(t, a)
+	gone := filepath.Join(".rtls/imports", journalName("test", newObject()))
+	left = append(left, gone, ".rtls/imports/.rtls-4")
+	for _, name := range left[len(left)-2:] {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(journalStart+"\"test\"\n"), 0o600))
+	}
 	wantClean(t, a) // they could still be in use
 	late := func(after time.Duration) *Account {
 		a, err := Open(dir, &Options{Clock: func() time.Time { return time.Now().Add(after) }})
@@ -433,6 +440,9 @@ func TestCheckLeftovers(t *testing.T) {
 		t.Errorf("after eight days: %+v", found)
 	}
 	wantClean(t, a)
+	if _, err := os.Lstat(kept); err != nil {
+		t.Error(err)
+	}
 	for _, name := range left {
 		if name == ".rtls/trash/ab/cur/1" {
 			name = ".rtls/trash/ab"

@@ -102,6 +102,30 @@ func TestImportSurvivesIndex(t *testing.T) {
 	}
 }
 
+// What was imported into a mailbox is forgotten with it, and with no other.
+func TestDeletedMailboxIsForgotten(t *testing.T) {
+	a := newTestAccount(t)
+	for _, name := range []string{"x", "y"} {
+		must(t, a.CreateMailbox(t.Context(), name, ""))
+		for _, source := range []string{"one", "two"} {
+			i, err := a.StartImport(t.Context(), source, name, "")
+			must(t, err)
+			must(t, i.Close())
+		}
+	}
+	must(t, a.DeleteMailbox(t.Context(), "x"))
+	m := openMailbox(t, a, "y")
+	for _, source := range []string{"one", "two"} {
+		_, err := os.Lstat(filepath.Join(a.importDir(), journalName(source, m.ObjectID())))
+		must(t, err)
+	}
+	names, err := os.ReadDir(a.importDir())
+	must(t, err)
+	if len(names) != 3 { // and the lock
+		t.Errorf("%v", names)
+	}
+}
+
 func TestOneImportAtATime(t *testing.T) {
 	a := newTestAccount(t)
 	i, err := a.StartImport(t.Context(), "x", inbox, "")

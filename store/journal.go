@@ -10,7 +10,9 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"iter"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unique"
@@ -61,10 +63,50 @@ const (
 
 const journalStart = "rtls-import 1 "
 
-func (a *Account) openJournal(dir, source, object, epoch string) (*journal, error) {
+func journalName(source, object string) string {
 	sum := sha256.Sum256([]byte(source + "\x00" + object))
+	return hex.EncodeToString(sum[:16])
+}
+
+// journalOf says whether a file is the journal of an import into one of these mailboxes,
+// if it is one that can be read.
+func (a *Account) journalOf(name string, objects iter.Seq[string]) (known, readable bool) {
+	f, err := a.fs.Open(filepath.Join(a.importDir(), name))
+	if err != nil {
+		return false, false
+	}
+	defer f.Close()
+	line, err := bufio.NewReader(io.NewSectionReader(f, 0, 64<<10)).ReadString('\n')
+	quoted, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), journalStart)
+	source, unquoted := strconv.Unquote(quoted)
+	if err != nil || !ok || unquoted != nil {
+		return false, false
+	}
+	for object := range objects {
+		if journalName(source, object) == name {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+// removeJournals removes those of a mailbox that is gone: a new one of its name is
+// another. What is left behind, Check finds.
+func (a *Account) removeJournals(object string) {
+	names, err := a.fs.Names(a.importDir())
+	for _, name := range names {
+		if known, _ := a.journalOf(name, slices.Values([]string{object})); known {
+			err = errors.Join(err, a.fs.Remove(filepath.Join(a.importDir(), name)))
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.log.Warn("deleted mailbox leaves files behind", "dir", a.importDir(), "err", err)
+	}
+}
+
+func (a *Account) openJournal(dir, source, object, epoch string) (*journal, error) {
 	j := &journal{
-		fs: a.fs, path: filepath.Join(dir, hex.EncodeToString(sum[:16])), source: source,
+		fs: a.fs, path: filepath.Join(dir, journalName(source, object)), source: source,
 		ids: make(map[string]bool), flags: make(map[string]sourceFlags), others: make(map[digest]int),
 	}
 	f, err := a.fs.Open(j.path)

@@ -241,7 +241,7 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 	if name == inbox {
 		return fmt.Errorf("%w: INBOX cannot be deleted", ErrName)
 	}
-	var trash string
+	var trash, object string
 	err = a.relist(ctx, func(tx index.Tx) error {
 		dir, err := a.existing(name)
 		if err != nil {
@@ -251,7 +251,8 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 			return fmt.Errorf("delete mailbox: %w", err)
 		}
 		if m, err := tx.MailboxAt(a.relative(dir)); err == nil {
-			v := &view{a: a, id: identity{object: m.Object}}
+			object = m.Object
+			v := &view{a: a, id: identity{object: object}}
 			for _, path := range []string{v.cachePath(), v.summaryPath()} {
 				if err := a.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					a.log.Warn("deleted mailbox leaves a file behind", "path", path, "err", err)
@@ -268,6 +269,9 @@ func (a *Account) DeleteMailbox(ctx context.Context, name string) error {
 	}
 	if err := a.fs.RemoveAll(trash); err != nil {
 		a.log.Warn("deleted mailbox leaves files behind", "dir", trash, "err", err)
+	}
+	if object != "" {
+		a.removeJournals(object)
 	}
 	return nil
 }
