@@ -262,6 +262,12 @@ func testImportFrom(t *testing.T, p *pki, from *otherServer, want map[string][]c
 	if s := d.importFrom(t, p, from, "--mailbox", "INBOX"); s.Added != 1 || s.Mailboxes != 1 {
 		t.Errorf("the third import: %+v", s)
 	}
+	if r := run(t, nil, "rtls-imapd", d.importing(p, from, "--mailbox", "Entwürfe 2")...); r.code != 66 || !strings.Contains(r.stderr, "no such mailbox on the other server") {
+		t.Errorf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+	if s := d.importFrom(t, p, from, "--mailbox", "Entwürfe/*"); s.Mailboxes != 1 {
+		t.Errorf("an import of what a pattern names: %+v", s)
+	}
 	if got := count(d.imported(t)); got != total+1 {
 		t.Errorf("%d messages, want %d", got, total+1)
 	}

@@ -53,8 +53,8 @@ var ErrTLS = errors.New("no TLS with the other server that can be trusted")
 // stays, and the next run goes on from there.
 var ErrBroken = errors.New("the connection to the other server has ended")
 
-// Run copies mailboxes: ErrLogin, ErrTLS, ErrBroken, store.ErrLeftOut, store.ErrImporting
-// and errors of the store. What the summary counts is there. A connection that ends is
+// Run copies mailboxes: ErrLogin, ErrTLS, ErrBroken, store.ErrLeftOut, store.ErrImporting,
+// store.ErrNoMailbox if the pattern names none, and errors of the store. What the summary counts is there. A connection that ends is
 // followed by another, unless it is the first one that does not begin.
 func Run(ctx context.Context, a *store.Account, cfg Config) (Summary, error) {
 	cfg.Silence = cmp.Or(cfg.Silence, silence)
@@ -105,6 +105,9 @@ func (r *run) list(ctx context.Context) (list []mailbox, err error) {
 		list, err = r.c.mailboxes(r.cfg.Pattern)
 		return err
 	})
+	if err == nil && len(list) == 0 && r.cfg.Pattern != "" {
+		return nil, fmt.Errorf("%w on the other server by the name of %q", store.ErrNoMailbox, r.cfg.Pattern)
+	}
 	for i := range list {
 		if err == nil {
 			err = r.count(ctx, &list[i])

@@ -313,6 +313,19 @@ func TestNamesOfMailboxes(t *testing.T) {
 	}
 }
 
+// A name that no mailbox has is a mistake, and not an import of nothing.
+func TestNoSuchMailbox(t *testing.T) {
+	s := &badServer{caps: "IMAP4rev1", delim: "/", boxes: map[string]*badMailbox{}}
+	cfg := s.serve(t)
+	if _, err := Run(t.Context(), newAccount(t), *cfg); err != nil {
+		t.Errorf("a server without mailboxes: %v", err)
+	}
+	cfg.Pattern = "Sentt"
+	if _, err := Run(t.Context(), newAccount(t), *cfg); !errors.Is(err, store.ErrNoMailbox) || !strings.Contains(err.Error(), "Sentt") {
+		t.Errorf("%v", err)
+	}
+}
+
 // Before TLS nothing is said but STARTTLS, and nothing that is heard counts.
 func TestStartTLS(t *testing.T) {
 	for clear, works := range map[string]bool{"": true, "-": false, "* OK injected\r\n": false} {
