@@ -49,10 +49,10 @@ func (m *Mailbox) exportTo(ctx context.Context, dir string, progress Progress) e
 		}
 	}
 	to.letters, err = to.v.lettersFor(func() letterSet { return used }, slices.Sorted(maps.Keys(keywords)))
-	count := exportCount{progress, stepOf(s)}
+	count, now := exportCount{progress, stepOf(s)}, &lookup{v: v}
 	for i := 0; i < s.Len() && err == nil; i++ {
 		if err = ctx.Err(); err == nil && !there[s.At(i).Key] {
-			err = v.exportFile(s, i, to)
+			err = v.exportFile(s, i, now, to)
 		}
 		count.done(s.At(i).Size)
 	}
@@ -82,9 +82,10 @@ func (v *view) listAll() ([]file, error) {
 	return v.list(false, listed)
 }
 
-func (v *view) exportFile(s *Snapshot, at int, to *destination) error {
-	msg := s.At(at)
-	from := v.at(s, at)
+// exportFile copies a message under the name that it has now. One that was expunged
+// meanwhile is none.
+func (v *view) exportFile(s *Snapshot, at int, now *lookup, to *destination) error {
+	msg, from := s.At(at), v.at(s, at)
 	const tries = 3
 	for range tries {
 		p := parseName(from.name)
@@ -93,9 +94,8 @@ func (v *view) exportFile(s *Snapshot, at int, to *destination) error {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if from, err = v.findFile(msg.Key); errors.Is(err, ErrNoMessage) {
-			return nil // expunged meanwhile
-		} else if err != nil {
+		there := false
+		if from, there, err = now.find(msg.Key); err != nil || !there {
 			return err
 		}
 	}

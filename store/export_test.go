@@ -2,9 +2,13 @@ package store
 
 import (
 	"errors"
+	"io"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"rtls/store/internal/vfs"
 )
 
 func TestMaildirRoundTrip(t *testing.T) {
@@ -57,5 +61,67 @@ func TestImportFolders(t *testing.T) {
 		if s.Len() != 1 || s.At(0).Tag != TagRequire || keywordsOf(s) != "work" || s.At(0).Flags != Flagged {
 			t.Errorf("%s: %s", want, describe(s))
 		}
+	}
+}
+
+// listings counts how often a directory is listed.
+type listings struct {
+	vfs.FS
+	n int
+}
+
+func (l *listings) Names(dir string) ([]string, error) {
+	l.n++
+	return l.FS.Names(dir)
+}
+
+// Many messages that go while an export runs are not looked for one by one, whoever
+// removes them.
+func TestExportOfWhatIsExpunged(t *testing.T) {
+	const messages = 60
+	remove := map[string]func(dir string){
+		"files": func(dir string) {
+			for _, name := range curNames(t, filepath.Join(dir, "Maildir"))[2:] {
+				must(t, os.Remove(filepath.Join(dir, "Maildir", "cur", name)))
+			}
+		},
+		"expunged": func(dir string) {
+			must(t, within(t.Context(), openTestAccount(t, dir), func(m *Mailbox) error {
+				var uids []uint32
+				for uid := range uint32(messages - 2) {
+					uids = append(uids, uid+3)
+				}
+				return m.Expunge(t.Context(), uids)
+			}))
+		},
+	}
+	export := map[string]func(a *Account, p Progress) error{
+		"maildir": func(a *Account, p Progress) error {
+			return a.ExportMaildir(t.Context(), inbox, filepath.Join(t.TempDir(), "out"), p)
+		},
+		"mbox": func(a *Account, p Progress) error { return a.ExportMbox(t.Context(), inbox, io.Discard, p) },
+	}
+	for _, test := range []struct{ export, remove string }{{"maildir", "files"}, {"maildir", "expunged"}, {"mbox", "expunged"}} {
+		t.Run(test.export+" "+test.remove, func(t *testing.T) {
+			counted := &listings{FS: vfs.OS{}}
+			dir := newTestAccount(t).dir
+			a, err := Open(dir, &Options{fs: counted})
+			must(t, err)
+			t.Cleanup(func() { must(t, a.Close()) })
+			m := openMailbox(t, a, inbox)
+			for range messages {
+				appendText(t, m, hello, Meta{})
+			}
+			seen := 0
+			must(t, export[test.export](a, func(s Step) {
+				if seen++; seen == 1 {
+					remove[test.remove](dir)
+					counted.n = 0
+				}
+			}))
+			if seen != messages || counted.n > 4*messages { // 10 for each to be looked for
+				t.Errorf("%d of %d messages seen, directories listed %d times", seen, messages, counted.n)
+			}
+		})
 	}
 }

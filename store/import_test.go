@@ -167,6 +167,36 @@ func TestImportLeavesOutUnreadable(t *testing.T) {
 	}
 }
 
+// A message that gets other flags while the import runs comes under its new name, and
+// a folder whose name is none is left out by name.
+func TestImportOfMaildirInUse(t *testing.T) {
+	source := filepath.Join(t.TempDir(), "Maildir")
+	for _, dir := range []string{"cur", "new", "tmp", ".a..b/cur", ".a..b/new", ".a..b/tmp"} {
+		must(t, os.MkdirAll(filepath.Join(source, dir), 0o700))
+	}
+	for _, name := range []string{"1.a", "2.b", "3.c"} {
+		must(t, os.WriteFile(filepath.Join(source, "new", name), []byte("A: "+name+"\n\n"), 0o600))
+	}
+	a := newTestAccount(t)
+	var left []string
+	report := ImportReport{
+		Failed: func(name string, err error) { left = append(left, filepath.Base(name)) },
+		Progress: func(s Step) {
+			if s.Messages == 1 {
+				must(t, os.Rename(filepath.Join(source, "new", "2.b"), filepath.Join(source, "cur", "2.b:2,S")))
+				must(t, os.Rename(filepath.Join(source, "new", "3.c"), filepath.Join(source, "cur", "3.c:2,F")))
+			}
+		},
+	}
+	done, err := a.ImportMaildir(t.Context(), inbox, source, report)
+	if !errors.Is(err, ErrLeftOut) || done.Added != 3 || strings.Join(left, " ") != ".a..b" {
+		t.Errorf("%+v, %v, left out %q", done, err, left)
+	}
+	if got := strings.Join(flagsThere(t, openMailbox(t, a, inbox)), ","); got != " ,S ,F " {
+		t.Errorf("%q", got)
+	}
+}
+
 func FuzzJournalEntry(f *testing.F) {
 	e := entry{kind: entryAdded, sum: digest{1}, epoch: "7", id: "12"}
 	f.Add(e.String(), "7", "12")

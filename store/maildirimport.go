@@ -46,6 +46,7 @@ type maildirImport struct {
 	sources []importSource
 	step    Step
 	done    Imported
+	now     lookup // in the source that is being imported
 }
 
 // importSource is one folder.
@@ -81,8 +82,9 @@ func (i *maildirImport) plan(mailbox, dir string) error {
 			continue
 		}
 		name, err := folderName(n)
-		if err != nil {
-			return err
+		if err != nil { // it is none of a Maildir++
+			i.left(filepath.Join(dir, n), err)
+			continue
 		}
 		if target != inbox {
 			name = target + separator + name
@@ -127,6 +129,7 @@ func (i *maildirImport) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		i.now = lookup{v: s.v}
 		into, err := i.a.StartImport(ctx, "maildir:"+s.v.dir, s.mailbox, "")
 		if err != nil {
 			return err
@@ -167,6 +170,14 @@ func (i *maildirImport) message(ctx context.Context, into *Import, from *view, f
 		return into.Update(ctx, string(p.key), p.flags, letters.keywords(p.extra))
 	}
 	source, info, err := i.open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if now, ok, findErr := i.now.find(p.key); findErr != nil {
+			err = findErr
+		} else if ok {
+			f, p, path = now, parseName(now.name), from.path(now.inNew, now.name)
+			source, info, err = i.open(path)
+		}
+	}
 	if err != nil {
 		i.left(path, err)
 		return ctx.Err()

@@ -60,7 +60,7 @@ func (a *Account) ExportMbox(ctx context.Context, mailbox string, w io.Writer, p
 	for i := 0; i < s.Len() && err == nil; i++ {
 		err = m.exportMessage(ctx, s.At(i), out)
 		if errors.Is(err, ErrNoMessage) {
-			err = nil // expunged meanwhile
+			_, err = m.Sync(ctx) // expunged meanwhile, and maybe others
 		}
 		count.done(s.At(i).Size)
 	}
