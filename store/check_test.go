@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"rtls/store/internal/faultfs"
+	"rtls/store/internal/index"
+	"rtls/store/internal/sqlite"
 	"rtls/store/internal/vfs"
 )
 
@@ -103,6 +105,35 @@ func execIndex(t testing.TB, dir, statement string) {
 	if err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
+}
+
+// editRows changes what the index has of the messages in INBOX, likewise.
+func editRows(t testing.TB, dir string, f func(rows []index.Message) []index.Message) {
+	t.Helper()
+	ix, err := sqlite.Open(t.Context(), filepath.Join(dir, ".rtls", "index.db"))
+	mustDo(t, err)
+	var m index.Mailbox
+	var rows []index.Message
+	mustDo(t, ix.View(t.Context(), func(tx index.Tx) error {
+		var err error
+		if m, err = tx.MailboxAt(""); err != nil {
+			return err
+		}
+		return tx.Messages(m.ID, 0, func(msg index.Message) error { rows = append(rows, msg); return nil })
+	}))
+	execIndex(t, dir, fmt.Sprintf("DELETE FROM block WHERE mailbox = %d", m.ID))
+	mustDo(t, ix.Update(t.Context(), func(tx index.Tx) error { return tx.Put(m.ID, f(rows)) }))
+	mustDo(t, ix.Close())
+}
+
+// editRow changes the row of a UID.
+func editRow(t testing.TB, dir string, uid uint32, f func(row *index.Message)) {
+	t.Helper()
+	editRows(t, dir, func(rows []index.Message) []index.Message {
+		i := slices.IndexFunc(rows, func(m index.Message) bool { return m.UID == uid })
+		f(&rows[i])
+		return rows
+	})
 }
 
 // damages are all kinds of damage, with the finding that each makes.
@@ -228,28 +259,38 @@ var damages = []struct {
 		execIndex(t, dir, "UPDATE mailbox SET messages = 9 WHERE dir = ''")
 	}},
 	{name: "row without a file", kind: KindIndex, text: "has no file", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "INSERT INTO message SELECT mailbox, 500, modseq, '1.no.file:2,', 0, 10, 0, '' FROM message LIMIT 1; UPDATE mailbox SET uidnext = max(uidnext, 501)")
+		editRows(t, dir, func(rows []index.Message) []index.Message {
+			return append(rows, index.Message{UID: 500, ModSeq: rows[0].ModSeq, Name: "1.no.file:2,", Size: 10})
+		})
+		execIndex(t, dir, "UPDATE mailbox SET uidnext = max(uidnext, 501)")
 	}},
 	{name: "file without a row", kind: KindIndex, text: "does not have the file", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "DELETE FROM message WHERE uid = 2")
+		editRows(t, dir, func(rows []index.Message) []index.Message {
+			return slices.DeleteFunc(rows, func(m index.Message) bool { return m.UID == 2 })
+		})
 	}},
 	{name: "another name", kind: KindIndex, text: "index has the name", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "UPDATE message SET name = name || 'F' WHERE uid = 1")
+		editRow(t, dir, 1, func(row *index.Message) { row.Name += "F" })
 	}},
 	{name: "size of a row", kind: KindIndex, text: "index has 11 octets", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "UPDATE message SET size = 11 WHERE uid = 1")
+		editRow(t, dir, 1, func(row *index.Message) { row.Size = 11 })
 	}},
 	{name: "UID above UIDNEXT", kind: KindIndex, text: "not below UIDNEXT", do: func(t testing.TB, dir string) {
 		execIndex(t, dir, "UPDATE mailbox SET uidnext = 2 WHERE dir = ''")
 	}},
 	{name: "UID that was never given", kind: KindIndex, text: "UID 3000000000 is not below", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "UPDATE message SET uid = 3000000000 WHERE uid = 2")
+		editRow(t, dir, 2, func(row *index.Message) { row.UID = 3_000_000_000 })
 	}},
 	{name: "two UIDs of one message", kind: KindIndex, text: "are one message", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "INSERT INTO message SELECT mailbox, 600, modseq, name, new, size, date, keywords FROM message WHERE uid = 1 LIMIT 1; UPDATE mailbox SET uidnext = 601")
+		editRows(t, dir, func(rows []index.Message) []index.Message {
+			second := rows[0]
+			second.UID = 600
+			return append(rows, second)
+		})
+		execIndex(t, dir, "UPDATE mailbox SET uidnext = 601")
 	}},
 	{name: "change above the last", kind: KindIndex, text: "after the last change", do: func(t testing.TB, dir string) {
-		execIndex(t, dir, "UPDATE message SET modseq = 900000000000 WHERE uid = 1")
+		editRow(t, dir, 1, func(row *index.Message) { row.ModSeq = 900_000_000_000 })
 	}},
 	{name: "log above the last change", kind: KindIndex, text: "1 entries above", do: func(t testing.TB, dir string) {
 		execIndex(t, dir, "INSERT INTO expunged SELECT id, 900000000000, 1 FROM mailbox WHERE dir = ''")

@@ -52,7 +52,7 @@ func (d *DB) integrity(ctx context.Context) (problems []string, err error) {
 	// A layout that was overwritten can be sound as far as SQLite knows.
 	for _, query := range [...]string{
 		"SELECT " + columns + " FROM mailbox LIMIT 1",
-		"SELECT mailbox, uid, modseq, name, new, size, date, keywords FROM message LIMIT 1",
+		"SELECT mailbox, uid, modseq, messages, new, octets FROM block LIMIT 1",
 		"SELECT mailbox, modseq, uid FROM expunged LIMIT 1",
 		"SELECT uidvalidity FROM counter LIMIT 1",
 	} {
@@ -68,12 +68,18 @@ func (d *DB) integrity(ctx context.Context) (problems []string, err error) {
 			return problems, err
 		}
 	}
-	return problems, nil
+	// Nor does SQLite know what is in a block.
+	t, err := d.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return problems, err
+	}
+	defer t.Rollback()
+	return problems, tx{t}.blocks("SELECT octets FROM block", nil, func(index.Message) error { return nil })
 }
 
 // orphans are conditions for rows that nothing leads to, by table.
 var orphans = [...]struct{ table, where string }{
-	{"message", "mailbox NOT IN (SELECT id FROM mailbox)"},
+	{"block", "mailbox NOT IN (SELECT id FROM mailbox)"},
 	{"expunged", "mailbox NOT IN (SELECT id FROM mailbox)"},
 }
 

@@ -80,7 +80,7 @@ func (t tx) PutMailbox(m index.Mailbox) (index.Mailbox, error) {
 
 func (t tx) DeleteMailbox(id int64) error {
 	for _, statement := range []string{
-		"DELETE FROM message WHERE mailbox = ?",
+		"DELETE FROM block WHERE mailbox = ?",
 		"DELETE FROM expunged WHERE mailbox = ?",
 		"DELETE FROM mailbox WHERE id = ?",
 	} {

@@ -17,63 +17,6 @@ import (
 	"rtls/store/internal/index"
 )
 
-// layouts are the statements that make each version of the database, kept in
-// user_version, from the one before.
-var layouts = [...]string{`
-CREATE TABLE mailbox (
-	id           INTEGER PRIMARY KEY,
-	object       TEXT NOT NULL UNIQUE,
-	dir          TEXT NOT NULL,
-	uidvalidity  INTEGER NOT NULL,
-	uidnext      INTEGER NOT NULL,
-	modseq       INTEGER NOT NULL,
-	log_floor    INTEGER NOT NULL,
-	log_len      INTEGER NOT NULL,
-	recent_from  INTEGER NOT NULL,
-	messages     INTEGER NOT NULL,
-	unseen       INTEGER NOT NULL,
-	deleted      INTEGER NOT NULL,
-	size         INTEGER NOT NULL,
-	deleted_size INTEGER NOT NULL,
-	cur_modified INTEGER NOT NULL,
-	cur_changed  INTEGER NOT NULL,
-	cache        TEXT NOT NULL
-) STRICT;
-CREATE INDEX mailbox_dir ON mailbox (dir);
-CREATE TABLE message (
-	mailbox  INTEGER NOT NULL,
-	uid      INTEGER NOT NULL,
-	modseq   INTEGER NOT NULL,
-	name     TEXT NOT NULL,
-	new      INTEGER NOT NULL,
-	size     INTEGER NOT NULL,
-	date     INTEGER NOT NULL,
-	keywords TEXT NOT NULL,
-	PRIMARY KEY (mailbox, uid)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX message_modseq ON message (mailbox, modseq);
-CREATE INDEX message_new ON message (mailbox) WHERE new = 1;
-CREATE TABLE expunged (
-	mailbox INTEGER NOT NULL,
-	modseq  INTEGER NOT NULL,
-	uid     INTEGER NOT NULL,
-	PRIMARY KEY (mailbox, modseq, uid)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE counter (uidvalidity INTEGER NOT NULL) STRICT;
-INSERT INTO counter VALUES (0);
-`, `
-CREATE TABLE summary (
-	mailbox INTEGER NOT NULL,
-	uid     INTEGER NOT NULL,
-	octets  BLOB NOT NULL,
-	PRIMARY KEY (mailbox, uid)
-) STRICT, WITHOUT ROWID;
-`, `
-DROP TABLE summary;
-`}
-
-const version = len(layouts)
-
 // DB is an index in a database file.
 type DB struct {
 	db      *sql.DB
@@ -152,19 +95,19 @@ func (d *DB) init(ctx context.Context) error {
 	if found == version {
 		return nil
 	}
-	return d.transact(ctx, func(tx *sql.Tx) error {
-		if err := tx.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
+	return d.transact(ctx, func(t *sql.Tx) error {
+		if err := t.QueryRow("PRAGMA user_version").Scan(&found); err != nil {
 			return err
 		}
 		if found < 0 || found > version {
 			return fmt.Errorf("index has version %d, this program knows version %d", found, version)
 		}
 		for _, layout := range layouts[found:] { // none if somebody else was faster
-			if _, err := tx.Exec(layout); err != nil {
+			if err := layout.make(tx{t}); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", version))
+		_, err := t.Exec(fmt.Sprintf("PRAGMA user_version = %d", version))
 		return err
 	})
 }

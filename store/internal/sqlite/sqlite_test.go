@@ -32,10 +32,16 @@ func TestVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, layout := range layouts[:min(found, version)] {
-			if _, err := db.Exec(layout); err != nil {
-				t.Fatal(err)
+		err = transactOn(t.Context(), db, func(sqlTx *sql.Tx) error {
+			for _, layout := range layouts[:min(found, version)] {
+				if err := layout.make(tx{sqlTx}); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 		if _, err := db.Exec(fmt.Sprintf("UPDATE counter SET uidvalidity = 7; PRAGMA user_version = %d", found)); err != nil {
 			t.Fatal(err)
@@ -125,13 +131,11 @@ func TestOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for _, statement := range []string{
-		"INSERT INTO message VALUES (7, 1, 1, '', 0, 0, 0, '')",
-		"INSERT INTO expunged VALUES (7, 1, 1)",
-	} {
-		if _, err := d.db.Exec(statement); err != nil {
-			t.Fatal(err)
-		}
+	err = d.Update(t.Context(), func(tx index.Tx) error {
+		return errors.Join(tx.Put(7, []index.Message{{UID: 2, ModSeq: 1}}), tx.Expunge(7, []uint32{1}, 1))
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if n, err := d.Orphans(t.Context(), false); n != 2 || err != nil {
 		t.Errorf("%d, %v", n, err)
