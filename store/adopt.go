@@ -122,6 +122,9 @@ func (v *view) sortOutTwice(s *Snapshot, d *difference) error {
 			return fmt.Errorf("give a message a name of its own: %w", err)
 		}
 		v.a.log.Warn("two messages had one name", "dir", v.dir, "name", f.name, "now", own.name)
+		if d.sure && !d.regular(f) {
+			d.odd[own.name] = struct{}{}
+		}
 		d.added = append(d.added, own)
 	}
 	return nil
@@ -167,7 +170,7 @@ func (v *view) adoptAdded(s *Snapshot, d *difference, c *change) error {
 			unknown = append(unknown, f)
 		}
 	}
-	found, err := v.examineAll(unknown)
+	found, err := v.examineAll(d, unknown)
 	if err != nil {
 		return err
 	}
@@ -244,16 +247,23 @@ const (
 
 // examineAll examines files, and returns what it finds out of those that are
 // messages.
-func (v *view) examineAll(files []file) ([]index.Message, error) {
+func (v *view) examineAll(d *difference, files []file) ([]index.Message, error) {
 	found := make([]index.Message, len(files))
 	is := make([]bool, len(files))
+	var left []int // those that have to be looked at
+	for i, f := range files {
+		if found[i], is[i] = fromName(d, f); !is[i] {
+			left = append(left, i)
+		}
+	}
 	examine := func(from, step int) (err error) {
-		for i := from; i < len(files) && err == nil; i += step {
+		for n := from; n < len(left) && err == nil; n += step {
+			i := left[n]
 			found[i], is[i], err = v.examine(files[i])
 		}
 		return err
 	}
-	if len(files) < examineFrom {
+	if len(left) < examineFrom {
 		if err := examine(0, 1); err != nil {
 			return nil, err
 		}
@@ -276,6 +286,17 @@ func (v *view) examineAll(files []file) ([]index.Message, error) {
 		}
 	}
 	return found[:n], nil
+}
+
+// fromName takes the word of a name for the sizes of a message, and leaves its date for
+// later (see dates.go): so a mailbox of another server is opened without a look at each
+// file. A tag that is bound to the octets is worth the look.
+func fromName(d *difference, f file) (index.Message, bool) {
+	p := parseName(f.name)
+	if p.bound || p.fileSize < 0 || p.wireSize < p.fileSize || !d.regular(f) {
+		return index.Message{}, false
+	}
+	return index.Message{Name: f.name, Size: p.wireSize, Date: index.NoDate}, true
 }
 
 // examine finds out what the index wants to know of a new file. It returns false

@@ -94,7 +94,11 @@ func (a *Account) sumOfFile(path string) (contentSum, error) {
 // suspect says whether a file looks as if it were no longer the one that the index
 // has: it is read whole only then.
 func suspect(info vfs.Info, p *parsedName, msg *Message) bool {
-	return p.fileSize >= 0 && info.Size != p.fileSize || info.ModTime.Unix() != msg.Date.Unix()
+	date := msg.Date.Unix()
+	if msg.dates != nil {
+		date = msg.dates.learn(msg.UID, info.ModTime.Unix())
+	}
+	return p.fileSize >= 0 && info.Size != p.fileSize || info.ModTime.Unix() != date
 }
 
 // seen is what a file looked like when it was read and found to be what its name

@@ -17,6 +17,23 @@ type difference struct {
 	missing []int  // indexes of messages that were not listed
 	unsure  bool   // cur/ has to be listed again
 	twins   twins  // known ones, which were passed over
+	sure    bool   // files in cur/ are regular ones, but for those in odd
+	odd     map[string]struct{}
+}
+
+// surely notes which names in cur/ may be of something else than a regular file; all
+// others were seen to be.
+func (d *difference) surely(odd []string) {
+	d.sure, d.odd = true, make(map[string]struct{}, len(odd))
+	for _, name := range odd {
+		d.odd[name] = struct{}{}
+	}
+}
+
+// regular says whether a file was seen to be a regular one.
+func (d *difference) regular(f file) bool {
+	_, odd := d.odd[f.name]
+	return d.sure && !f.inNew && !odd
 }
 
 func (d *difference) any() bool {

@@ -90,7 +90,7 @@ func (v *view) exportFile(s *Snapshot, at int, now *lookup, to *destination) err
 	for range tries {
 		p := parseName(from.name)
 		name := string(appendInfo([]byte(p.base), p.flags, to.lettersOf(v, p.extra, s.message(at).Keywords)))
-		err := v.copyFile(from, to.v, name, msg.Date)
+		err := v.copyFile(from, to.v, name, msg.InternalDate())
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -114,7 +114,7 @@ func (m *Mailbox) exportMessage(ctx context.Context, msg Message, out *bufio.Wri
 		}
 		open = last[0] != '\n'
 	}
-	fmt.Fprintf(out, "From %s %s\n%s", sender, msg.Date.UTC().Format(time.ANSIC), statusFields(msg.Flags, msg.Keywords))
+	fmt.Fprintf(out, "From %s %s\n%s", sender, msg.InternalDate().UTC().Format(time.ANSIC), statusFields(msg.Flags, msg.Keywords))
 	in := bufio.NewReaderSize(io.NewSectionReader(c, 0, c.Size()), mboxBufferLen)
 	start, _ := in.Peek(len(mboxLastLine))
 	switch {

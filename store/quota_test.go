@@ -311,9 +311,9 @@ func TestQuotaUnreadable(t *testing.T) {
 // blind cannot list a new/.
 type blind struct{ vfs.OS }
 
-func (b blind) Names(dir string) ([]string, error) {
+func (b blind) Files(dir string) (names, odd []string, err error) {
 	if filepath.Base(dir) == "new" {
-		return nil, &os.PathError{Op: "readdir", Path: dir, Err: syscall.EIO}
+		return nil, nil, &os.PathError{Op: "readdir", Path: dir, Err: syscall.EIO}
 	}
-	return b.OS.Names(dir)
+	return b.OS.Files(dir)
 }

@@ -24,6 +24,7 @@ type Snapshot struct {
 	starts      []int // index of the first message of each chunk
 	n           int
 	sets        []words // a row has an index into it
+	dates       *dates  // of rows that have none
 }
 
 // chunk is a run of messages. It is never changed once a snapshot holds it.
@@ -77,7 +78,7 @@ const chunkLen = 512
 type row struct {
 	modSeq   uint64
 	wireSize int64
-	date     int64  // seconds since 1970
+	date     int64  // seconds since 1970; index.NoDate: see dates.go
 	bond     uint64 // in the name, see bond.go
 	uid      uint32
 	words    uint32 // index into sets
@@ -106,7 +107,7 @@ func (s *Snapshot) Len() int { return s.n }
 func (s *Snapshot) At(i int) Message {
 	c, at := s.locate(i)
 	r := &c.rows[at]
-	return Message{
+	m := Message{
 		UID:      r.uid,
 		ModSeq:   r.modSeq,
 		Key:      c.key(at),
@@ -117,6 +118,10 @@ func (s *Snapshot) At(i int) Message {
 		Tag:      r.tag,
 		Origin:   r.origin,
 	}
+	if r.date == index.NoDate {
+		m.Date, m.dates = time.Time{}, s.dates
+	}
+	return m
 }
 
 // Find returns the index of the message with a UID, or, where there is none, the
@@ -283,11 +288,13 @@ type Message struct {
 	ModSeq   uint64
 	Key      Key
 	Size     int64     // octets on the wire: every line ends in CRLF
-	Date     time.Time // internal date, in seconds
+	Date     time.Time // internal date, in seconds; zero where only InternalDate tells
 	Flags    Flags
 	Keywords []string // sorted; never to be modified
 	Tag      Tag
 	Origin   Origin
+
+	dates *dates // nil if Date is right
 }
 
 // ObjectID identifies the message in all mailboxes of the account: its copies have
@@ -297,15 +304,21 @@ func (m Message) ObjectID() string { return "M" + identityOf(m.Key) }
 // Saved is when the message came into its mailbox: by delivery, Append, Copy or Move.
 // It is in the key, and so it is that of another program for what that has put there:
 // mail programs name a file anew when they move it, a plain mv does not. Where the key
-// has no time, it is Date.
+// has no time, it is InternalDate.
 func (m Message) Saved() time.Time {
-	const oldest = 631152000 // 1990; a smaller number is none of seconds since 1970
-	n := digits(string(m.Key))
-	sec, err := strconv.ParseInt(string(m.Key[:n]), 10, 64)
-	if err != nil || sec < oldest || sec >= math.MaxUint32 || !strings.HasPrefix(string(m.Key[n:]), ".") {
-		return m.Date
+	sec, ok := m.Key.seconds()
+	if !ok {
+		return m.InternalDate()
 	}
 	return time.Unix(sec, 0)
+}
+
+// seconds is the time in a key, since 1970.
+func (k Key) seconds() (sec int64, ok bool) {
+	const oldest = 631152000 // 1990; a smaller number is none of seconds since 1970
+	n := digits(string(k))
+	sec, err := strconv.ParseInt(string(k[:n]), 10, 64)
+	return sec, err == nil && sec >= oldest && sec < math.MaxUint32 && strings.HasPrefix(string(k[n:]), ".")
 }
 
 // edit makes a snapshot out of another one. It copies the chunks that it changes.
@@ -472,7 +485,7 @@ func (e *edit) row(m index.Message) (r row, key Key, name string) {
 		r.words = e.wordSet(m.Keywords, p.extra)
 	} else {
 		r.words = e.wordSet(m.Keywords, "")
-		name = m.Name
+		name = strings.Clone(m.Name) // it was part of much else
 	}
 	return r, p.key, name
 }

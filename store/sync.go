@@ -83,12 +83,14 @@ func (v *view) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var odd []string
 	if lookCur {
-		if listed, err = v.list(false, listed); err != nil {
+		if listed, odd, err = v.files(false, listed); err != nil {
 			return err
 		}
 	}
 	d := v.compare(listed, lookCur)
+	d.surely(odd)
 	if lookCur {
 		v.look.cur, v.look.own, v.look.curAt, v.look.cost = curStamp, curStamp, now, time.Since(now)
 	}
@@ -183,13 +185,19 @@ func (v *view) stamps() (newStamp, curStamp vfs.Stamp, err error) {
 }
 
 func (v *view) list(inNew bool, listed []file) ([]file, error) {
+	listed, _, err := v.files(inNew, listed)
+	return listed, err
+}
+
+// files is list, and tells the names of what may be no regular file.
+func (v *view) files(inNew bool, listed []file) (all []file, odd []string, err error) {
 	dir := "cur"
 	if inNew {
 		dir = "new"
 	}
-	names, err := v.a.fs.Names(v.sub(dir))
+	names, odd, err := v.a.fs.Files(v.sub(dir))
 	if err != nil {
-		return nil, fmt.Errorf("list mailbox: %w", err)
+		return nil, nil, fmt.Errorf("list mailbox: %w", err)
 	}
 	listed = slices.Grow(listed, len(names))
 	for _, name := range names {
@@ -197,7 +205,7 @@ func (v *view) list(inNew bool, listed []file) ([]file, error) {
 			listed = append(listed, file{name, inNew})
 		}
 	}
-	return listed, nil
+	return listed, odd, nil
 }
 
 // look is what was last seen of the directories.

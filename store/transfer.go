@@ -171,7 +171,7 @@ func (v *view) link(s *Snapshot, at int, to *destination) (index.Message, error)
 		err := v.a.fs.Link(v.path(from.inNew, from.name), path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 			// Too many links, or another file system.
-			err = v.copyFile(from, to.v, name, time.Unix(msg.Date, 0))
+			err = v.copyFile(from, to.v, name, s.At(at).InternalDate())
 		}
 		if err == nil {
 			msg.Name, msg.New, msg.ModSeq, msg.UID = name, false, to.modSeq, to.c.m.UIDNext

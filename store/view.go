@@ -33,7 +33,8 @@ type view struct {
 
 	changes int // since the view was packed, see viewcache.go
 
-	sums summaryFile
+	sums  summaryFile
+	dates dates
 
 	seenMu sync.Mutex      // guards what follows
 	seen   map[uint32]seen // by UID, see bond.go
@@ -84,6 +85,7 @@ func (a *Account) acquire(dir string) (v *view, fresh bool) {
 	v = a.views[dir]
 	if fresh = v == nil; fresh {
 		v = &view{a: a, dir: dir, subs: make(map[chan struct{}]struct{})}
+		v.dates.v = v
 		a.views[dir] = v
 	}
 	v.refs++
@@ -226,6 +228,7 @@ func (v *view) load(tx index.Tx) error {
 // held.
 func (v *view) start(m index.Mailbox, s *Snapshot) {
 	v.record, v.keys = m, nil
+	s.dates = &v.dates
 	v.look.cur = vfs.Stamp{Modified: m.CurModified, Changed: m.CurChanged}
 	v.snap.Store(s)
 }
@@ -432,16 +435,28 @@ func (v *view) save() error {
 	if v.look.trusted() && len(v.twins) == 0 { // whoever comes next has to find twins, too
 		next.CurModified, next.CurChanged = v.look.cur.Modified, v.look.cur.Changed
 	}
+	found := v.dates.uids()
 	if id, ok := v.saveCache(); ok {
 		next.Cache = id
+	} else if len(found) > 0 {
+		next.Cache = "" // nothing tells a packed view that a date was found out
 	}
-	if next == v.record {
+	if next == v.record && len(found) == 0 {
 		return nil
 	}
 	err := v.change(context.Background(), func(_ index.Tx, c *change) error {
 		c.m.CurModified, c.m.CurChanged, c.m.Cache = next.CurModified, next.CurChanged, next.Cache
+		s := v.snap.Load()
+		for _, uid := range found {
+			if at, ok := s.Find(uid); ok {
+				c.put = append(c.put, s.message(at))
+			}
+		}
 		return nil
 	})
+	if err == nil {
+		v.dates.forget(found)
+	}
 	if err != nil && !errors.Is(err, ErrNoMailbox) {
 		return fmt.Errorf("close mailbox: %w", err)
 	}
@@ -456,7 +471,7 @@ func rowMessage(s *Snapshot, r *row, name string) index.Message {
 		Name:     name,
 		New:      r.inNew,
 		Size:     r.wireSize,
-		Date:     r.date,
+		Date:     s.date(r),
 		Keywords: s.sets[r.words].joined(),
 	}
 }

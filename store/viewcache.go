@@ -138,7 +138,9 @@ func (p *packer) pack(s *Snapshot, id string) {
 		p.number(uint64(len(c.rows)))
 		raw := make([]byte, 0, len(c.rows)*rowLen)
 		for i := range c.rows {
-			raw = c.rows[i].append(raw)
+			r := c.rows[i]
+			r.date = s.date(&r)
+			raw = r.append(raw)
 		}
 		p.bytes(raw)
 		p.number(uint64(len(c.keys)))

@@ -177,10 +177,10 @@ func (q *Query) metaTest(key command.Key) func(store.Message) bool {
 		return func(m store.Message) bool { return uint64(m.Size) < key.Number }
 	case command.Older:
 		limit := env.Now.Unix() - int64(min(key.Number, 1<<40))
-		return func(m store.Message) bool { return m.Date.Unix() <= limit }
+		return func(m store.Message) bool { return m.InternalDate().Unix() <= limit }
 	case command.Younger:
 		limit := env.Now.Unix() - int64(min(key.Number, 1<<40))
-		return func(m store.Message) bool { return m.Date.Unix() >= limit }
+		return func(m store.Message) bool { return m.InternalDate().Unix() >= limit }
 	case command.IsEmail:
 		return func(m store.Message) bool { return m.ObjectID() == key.Text }
 	case command.ModSeqFrom:
@@ -191,7 +191,7 @@ func (q *Query) metaTest(key command.Key) func(store.Message) bool {
 	case command.SavedBefore, command.SavedOn, command.SavedSince:
 		return func(m store.Message) bool { return compare(m.Saved()) }
 	}
-	return func(m store.Message) bool { return compare(m.Date) }
+	return func(m store.Message) bool { return compare(m.InternalDate()) }
 }
 
 // dateTest compares calendar days, whatever the zone they are in (RFC 9051

@@ -107,7 +107,7 @@ func (o *Sorter) Order() []uint32 {
 func valueOf(by command.SortBy, m store.Message, e *mimetree.Envelope) (v sortValue) {
 	switch by {
 	case command.ByArrival:
-		v.number = m.Date.Unix()
+		v.number = m.InternalDate().Unix()
 	case command.BySize:
 		v.number = m.Size
 	case command.ByDate:
@@ -171,10 +171,10 @@ func fold(s string) string {
 // 2.2).
 func sentDate(m store.Message, e *mimetree.Envelope) time.Time {
 	if e.Date == nil {
-		return m.Date
+		return m.InternalDate()
 	}
 	if t, ok := parseDate(*e.Date); ok {
 		return t
 	}
-	return m.Date
+	return m.InternalDate()
 }

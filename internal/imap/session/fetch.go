@@ -402,7 +402,7 @@ func (f *fetcher) writeItem(m *message, item item, v value) error {
 		s.w.Num(uint64(m.UID))
 	case command.InternalDate:
 		s.item("INTERNALDATE")
-		s.w.Raw(`"`, m.Date.Format(command.DateTimeLayout), `"`)
+		s.w.Raw(`"`, m.InternalDate().Format(command.DateTimeLayout), `"`)
 	case command.SaveDate:
 		s.item("SAVEDATE")
 		s.w.Raw(`"`, m.Saved().Format(command.DateTimeLayout), `"`)

@@ -143,6 +143,13 @@ func (f *FS) Names(dir string) ([]string, error) {
 	return f.under.Names(dir)
 }
 
+func (f *FS) Files(dir string) (names, odd []string, err error) {
+	if err := f.Step("list", dir); err != nil {
+		return nil, nil, err
+	}
+	return f.under.Files(dir)
+}
+
 // WriteFile is durable and atomic in itself.
 func (f *FS) WriteFile(name string, content []byte) error {
 	if err := f.Step("write file", name); err != nil {

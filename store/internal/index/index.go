@@ -6,6 +6,7 @@ package index
 import (
 	"context"
 	"errors"
+	"math"
 )
 
 // ErrNoMailbox says that an index has no such mailbox.
@@ -38,7 +39,8 @@ type Tx interface {
 	// DeleteMailbox forgets a mailbox with all its messages.
 	DeleteMailbox(id int64) error
 
-	// Messages calls f for the messages with a ModSeq above since, by UID.
+	// Messages calls f for the messages with a ModSeq above since, by UID. Their
+	// strings share memory: one that is kept for long is better cloned.
 	Messages(id int64, since uint64, f func(Message) error) error
 	// NamesInNew returns the names of the messages whose file is in new/.
 	NamesInNew(id int64) ([]string, error)
@@ -90,6 +92,9 @@ type Message struct {
 	Name     string // of the file, flags included
 	New      bool   // the file is in new/, not in cur/
 	Size     int64  // octets on the wire
-	Date     int64  // internal date, seconds since 1970
+	Date     int64  // internal date, seconds since 1970; NoDate: nobody has looked yet
 	Keywords string // sorted, separated by one space
 }
+
+// NoDate is the Date of a message whose file nobody has looked at.
+const NoDate = math.MinInt64

@@ -219,13 +219,9 @@ func infoOf(st *unix.Stat_t) Info {
 	}
 }
 
-func (OS) Names(dir string) ([]string, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Readdirnames(-1)
+func (o OS) Names(dir string) ([]string, error) {
+	names, _, err := o.Files(dir)
+	return names, err
 }
 
 func (o OS) WriteFile(name string, content []byte) error {

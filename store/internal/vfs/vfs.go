@@ -33,6 +33,9 @@ type FS interface {
 	// Names lists a directory in no order. While others rename in it, names can
 	// be missing and others can come twice.
 	Names(dir string) ([]string, error)
+	// Files is Names, and tells as well which of them may be something else than a
+	// regular file: all of them where the file system does not say in a listing.
+	Files(dir string) (names, odd []string, err error)
 	// WriteFile writes a small file durably, in place of one of that name.
 	WriteFile(name string, content []byte) error
 	// Append adds to a file that is there, with one call of the system. What it has
