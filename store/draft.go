@@ -53,9 +53,6 @@ func (f *draft) Write(p []byte) (int, error) {
 			}
 			break
 		}
-		if f.buf == nil {
-			f.buf = make([]byte, 0, writeLen)
-		}
 		n := min(len(rest), writeLen-len(f.buf))
 		f.buf = append(f.buf, rest[:n]...)
 		rest = rest[n:]

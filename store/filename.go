@@ -36,10 +36,13 @@ type namer struct {
 	count atomic.Uint64
 }
 
+// hostEscape is for what a host's name cannot have in a file's.
+var hostEscape = strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`)
+
 func newNamer(clock func() time.Time, host string) *namer {
 	return &namer{
 		clock: clock,
-		host:  strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`).Replace(host),
+		host:  hostEscape.Replace(host),
 		pid:   strconv.Itoa(os.Getpid()),
 	}
 }

@@ -14,8 +14,12 @@ import (
 	"rtls/store"
 )
 
-// chunk is how much of a message is in memory behind its header.
-const chunk = 64 << 10
+// chunk is how much of a message is in memory behind its header; firstChunk, at first,
+// since most messages end there.
+const (
+	chunk      = 64 << 10
+	firstChunk = 4 << 10
+)
 
 // job is one message on its way to its recipients.
 type job struct {
@@ -189,7 +193,7 @@ func (j *job) digested(p []byte) {
 // writeRest writes what follows the header block. It stops early, without error,
 // when no content is left that could still succeed.
 func (j *job) writeRest(ctx context.Context, msg io.Reader) error {
-	buf := make([]byte, chunk)
+	buf := make([]byte, firstChunk)
 	for slices.ContainsFunc(j.contents, func(c *content) bool { return c.err == nil }) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -204,6 +208,9 @@ func (j *job) writeRest(ctx context.Context, msg io.Reader) error {
 		}
 		if err != nil {
 			return err
+		}
+		if len(buf) < chunk {
+			buf = make([]byte, chunk)
 		}
 	}
 	return nil

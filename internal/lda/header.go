@@ -12,6 +12,9 @@ import (
 // behind it is delivered all the same, as it is.
 const maxHeader = 1 << 20
 
+// headerBuf is where most headers fit.
+const headerBuf = 8 << 10
+
 // Fields of our own.
 const (
 	deliveryField = "RTLS-Delivery"
@@ -44,7 +47,7 @@ type span struct{ from, to int }
 // that a first line of the form "From sender date" may have been put in front,
 // which is then not part of the message.
 func readHeader(r io.Reader, mbox bool) (*header, error) {
-	h := &header{buf: make([]byte, 0, 16<<10)}
+	h := &header{buf: make([]byte, 0, headerBuf)}
 	end, scanned := -1, 0
 	for end < 0 && !h.atEOF && len(h.buf) < maxHeader {
 		if len(h.buf) == cap(h.buf) {

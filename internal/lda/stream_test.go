@@ -91,3 +91,29 @@ func (r *repeat) Read(p []byte) (int, error) {
 	r.left -= n
 	return n, nil
 }
+
+// A small message takes little memory: what is taken has to be collected, which took as
+// long as all the rest.
+func TestSmallMessage(t *testing.T) {
+	a, _ := realAgent(t, nil)
+	message := "Received: by a id Q1; x\r\nSubject: x\r\n\r\n" + strings.Repeat("0123456789abcde\r\n", 240)
+	deliver := func() {
+		results := a.Deliver(t.Context(), Envelope{Protocol: "LMTP"}, []Recipient{{Address: "u1", User: "u1"}}, strings.NewReader(message))
+		if results[0] != nil {
+			t.Fatal(results)
+		}
+	}
+	deliver() // makes the account
+	const n = 20
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		deliver()
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 40<<10 {
+		t.Errorf("a message of %d octets takes %d octets of memory", len(message), each)
+	} else {
+		t.Logf("%d octets", each)
+	}
+}
