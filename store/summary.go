@@ -35,16 +35,12 @@ func (p Stamp) of(r *row) bool { return p.wire == r.wireSize && p.bond == r.bond
 // octets than the message has by now is not among them, as far as anybody has noticed.
 func (m *Mailbox) Summaries(ctx context.Context, uids []uint32, buf *[]byte, f func(Summary) error) error {
 	v := m.v
-	s := v.snap.Load()
+	rows := cursor{s: v.snap.Load()}
 	err := v.sums.read(v, uids, buf, func(found Summary) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		at, ok := s.Find(found.UID)
-		if !ok {
-			return nil
-		}
-		if c, i := s.locate(at); !found.Stamp.of(&c.rows[i]) {
+		if r := rows.find(found.UID); r == nil || !found.Stamp.of(r) {
 			return nil
 		}
 		return f(found)
@@ -53,6 +49,28 @@ func (m *Mailbox) Summaries(ctx context.Context, uids []uint32, buf *[]byte, f f
 		return fmt.Errorf("read summaries: %w", err)
 	}
 	return nil
+}
+
+// cursor finds rows of messages that are asked for in their order, where the next one
+// is likely to stand behind the last.
+type cursor struct {
+	s    *Snapshot
+	next []row // behind the last one, in its chunk
+}
+
+// find returns the row of the message with a UID, or nil.
+func (c *cursor) find(uid uint32) *row {
+	if len(c.next) == 0 || c.next[0].uid != uid {
+		at, ok := c.s.Find(uid)
+		if !ok {
+			return nil
+		}
+		chunk, i := c.s.locate(at)
+		c.next = chunk.rows[i:]
+	}
+	r := &c.next[0]
+	c.next = c.next[1:]
+	return r
 }
 
 // PutSummaries keeps summaries of messages, in place of earlier ones; for messages
@@ -66,13 +84,10 @@ func (m *Mailbox) PutSummaries(ctx context.Context, list []Summary) error {
 		return fmt.Errorf("keep summaries: %w: it was deleted or renamed", ErrNoMailbox)
 	}
 	s := v.snap.Load()
+	rows := cursor{s: s}
 	kept := make([]Summary, 0, len(list))
 	for _, sum := range list {
-		at, ok := s.Find(sum.UID)
-		if !ok {
-			continue
-		}
-		if c, i := s.locate(at); sum.Stamp.of(&c.rows[i]) {
+		if r := rows.find(sum.UID); r != nil && sum.Stamp.of(r) {
 			kept = append(kept, sum)
 		}
 	}

@@ -216,7 +216,8 @@ func (x *summaryFile) read(v *view, uids []uint32, buf *[]byte, f func(Summary) 
 	if err := x.refresh(v); err != nil {
 		return err
 	}
-	found := make([]summaryEntry, 0, min(len(uids), len(x.entries)))
+	var room [128]summaryEntry // as many as are asked for in most cases
+	found := room[:0]
 	at := 0
 	for _, uid := range uids {
 		if at < len(x.entries) && x.entries[at].uid < uid {
