@@ -2,6 +2,7 @@ package mimetree
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
 	"strings"
 )
@@ -88,11 +89,13 @@ func CommonFields(names ...string) (set FieldSet) {
 	return set
 }
 
-// group is a common field of a header: the place of its name in commonNames, and how
-// many octets its lines have.
-type group struct {
-	name   int8
-	octets uint16
+// A group is the lines of a common field of a header. Summaries keep groups as three
+// octets each: the place of its name in commonNames, and how many octets it has, the
+// lowest first.
+const groupLen = 3
+
+func groupAt(groups string) (name byte, octets int) {
+	return groups[0], int(groups[1]) | int(groups[2])<<8
 }
 
 // HasFields says whether Fields holds all lines of the common fields. Those of a
@@ -104,10 +107,11 @@ func (s *Summary) HasFields() bool { return s.hasFields }
 func (s *Summary) Lines(set FieldSet) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		rest := s.Fields
-		for _, g := range s.groups {
-			lines := rest[:g.octets]
-			rest = rest[g.octets:]
-			if set&(1<<g.name) != 0 && !yield(lines) {
+		for groups := s.groups; groups != ""; groups = groups[groupLen:] {
+			name, octets := groupAt(groups)
+			lines := rest[:octets]
+			rest = rest[octets:]
+			if set&(1<<name) != 0 && !yield(lines) {
 				return
 			}
 		}
@@ -117,7 +121,7 @@ func (s *Summary) Lines(set FieldSet) iter.Seq[string] {
 // common collects the common fields of a header.
 type common struct {
 	lines  []byte
-	groups []group
+	groups []byte
 	wanted bool // the current field is one
 	odd    bool // they are too many to be kept, or too odd
 }
@@ -129,7 +133,7 @@ func (c *common) begin(pc piece, colon int, known knownName) {
 	c.odd = c.odd || !isField && len(pc.data) > maxName
 	c.wanted = isField && known.common >= 0
 	if c.wanted && !c.odd {
-		c.groups = append(c.groups, group{name: known.common})
+		c.groups = append(c.groups, byte(known.common), 0, 0)
 	}
 	c.add(pc)
 }
@@ -148,5 +152,7 @@ func (c *common) add(pc piece) {
 		c.odd = true
 		return
 	}
-	c.groups[len(c.groups)-1].octets += uint16(len(c.lines) - before)
+	octets := c.groups[len(c.groups)-groupLen+1:]
+	n := binary.LittleEndian.Uint16(octets) + uint16(len(c.lines)-before)
+	binary.LittleEndian.PutUint16(octets, n)
 }

@@ -10,12 +10,13 @@ import (
 // ErrSummary says that octets are no summary of this version, or a damaged one.
 var ErrSummary = errors.New("octets are no summary of a message")
 
-// Want says what of a summary is of use; size, fields and thread always are.
+// Want says what of a summary is of use; size, fields, thread and Structure always are.
 type Want uint8
 
 const (
-	WantEnvelope Want = 1 << iota
-	WantTree          // and the envelope
+	WantEnvelope  Want = 1 << iota
+	WantTree           // and the envelope
+	WantStructure      // WantTree, of a summary without Structure
 )
 
 // SummaryReader reads summaries into room that it uses again. It belongs to one
@@ -33,7 +34,6 @@ func (r *SummaryReader) Reset() {
 	m.envelopes.reset()
 	m.addresses.reset()
 	m.texts.reset()
-	m.groups.reset()
 	m.parts.reset()
 	m.children.reset()
 	m.params.reset()
@@ -55,8 +55,16 @@ func (r *SummaryReader) Read(octets []byte, want Want) (*Summary, error) {
 	s.hasFields = flags&flagFields != 0
 	d.commonFields(s)
 	s.Thread = d.text()
+	if n := d.number(); n <= MaxStructure {
+		s.Structure = d.octets(n)
+	} else {
+		d.fail()
+	}
 	d.size = s.Size
-	if want != 0 {
+	if want&WantStructure != 0 && s.Structure == "" {
+		want |= WantTree
+	}
+	if want&(WantEnvelope|WantTree) != 0 {
 		s.Envelope = &d.made.envelopes.take(1)[0]
 		d.envelope(s.Envelope)
 	}
@@ -115,7 +123,6 @@ type decoder struct {
 		envelopes supply[Envelope]
 		addresses supply[Address]
 		texts     supply[string]
-		groups    supply[group]
 		parts     supply[Part]
 		children  supply[*Part]
 		params    supply[Param]
@@ -149,26 +156,17 @@ func (d *decoder) fail() { d.bad, d.at = true, len(d.all) }
 
 // commonFields reads the common fields.
 func (d *decoder) commonFields(s *Summary) {
-	n := d.count()
-	if n > 0 {
-		s.groups = d.made.groups.take(n)
-	}
-	octets := uint64(0)
-	for i := range s.groups {
-		name, size := d.number(), d.number()
-		if name >= uint64(len(commonNames)) || size > maxKeptFields {
-			d.fail()
-			s.groups = nil
-			return
-		}
-		s.groups[i] = group{int8(name), uint16(size)}
-		octets += size
-	}
-	s.Fields = d.octets(octets)
-	if d.bad {
-		s.groups = nil
-	}
+	groups, lines := d.number(), d.number()
+	s.groups, s.Fields = d.octets(groups), d.octets(lines)
 	d.fields = s.Fields
+	for rest := s.groups; len(rest) >= groupLen; rest = rest[groupLen:] {
+		name, octets := groupAt(rest)
+		d.bad = d.bad || int(name) >= len(commonNames)
+		lines -= uint64(octets)
+	}
+	if groups%groupLen != 0 || lines != 0 {
+		d.fail()
+	}
 }
 
 // place reads a number of octets.

@@ -13,9 +13,10 @@ import (
 //	version                 1 octet, changed with the form or the list of common fields
 //	size, header            numbers: unsigned, 7 bits an octet, lowest first
 //	flags                   1: there are fields, 2: there is a tree
-//	fields                  number of fields; of each which it is and its number of
-//	                        octets; all octets
+//	fields                  number of octets of their groups, and of their lines;
+//	                        the groups (see common.go); the lines
 //	thread                  text
+//	structure               number of octets, and these
 //	envelope
 //	tree                    parts, each before those in it
 //	checksum                CRC-32C of all before it, 4 octets, lowest first
@@ -24,7 +25,7 @@ import (
 // same octets, the double of its length plus 1 and where they are in them. Most of
 // an envelope is.
 const (
-	summaryVersion = 2
+	summaryVersion = 3
 	checksumLen    = 4
 	minReference   = 4 // octets of a text for which it pays
 
@@ -59,12 +60,16 @@ func (s *Summary) AppendBinary(b []byte) ([]byte, error) {
 	}
 	e.number(uint64(flags))
 	e.number(uint64(len(s.groups)))
-	for _, g := range s.groups {
-		e.number(uint64(g.name))
-		e.number(uint64(g.octets))
-	}
+	e.number(uint64(len(s.Fields)))
+	e.b = append(e.b, s.groups...)
 	e.b = append(e.b, s.Fields...)
 	e.text(s.Thread)
+	structure := s.Structure
+	if len(structure) > MaxStructure {
+		structure = ""
+	}
+	e.number(uint64(len(structure)))
+	e.b = append(e.b, structure...)
 	e.envelope(s.Envelope)
 	if s.Root != nil {
 		e.part(s.Root, 0, s.Envelope)

@@ -22,10 +22,16 @@ type Summary struct {
 	Thread   string
 	Envelope *Envelope
 	Root     *Part // nil if only the header was read
+	// Structure is what the reader of a summary makes of Root and does not want to make
+	// again. It is empty if there is none; what is longer than MaxStructure is not kept.
+	Structure string
 
 	hasFields bool
-	groups    []group // of Fields
+	groups    string // of Fields
 }
+
+// MaxStructure is how many octets of Structure are kept.
+const MaxStructure = 4 << 10
 
 const (
 	maxHead       = 64 << 10 // octets of a header in which common fields are looked for
@@ -64,7 +70,7 @@ func (z *Summarizer) Summarize(r io.Reader, size int64, whole bool) (*Summary, e
 	}
 	s.Thread = p.thread
 	if s.Header <= maxHead && !z.common.odd {
-		s.Fields, s.groups, s.hasFields = p.strings.of(z.common.lines), append([]group(nil), z.common.groups...), true
+		s.Fields, s.groups, s.hasFields = p.strings.of(z.common.lines), p.strings.of(z.common.groups), true
 	}
 	return s, nil
 }

@@ -46,6 +46,7 @@ func checkSummary(t *testing.T, raw []byte) {
 	if !reflect.DeepEqual(whole.Root, root) || !reflect.DeepEqual(short.Envelope, root.Envelope) || whole.Header != root.Header.End {
 		t.Fatalf("summary says something else than the message: %q", raw)
 	}
+	whole.Structure = "structure"
 	octets, err := whole.AppendBinary([]byte("before"))
 	if errors.Is(err, ErrTooLarge) {
 		return
@@ -55,10 +56,14 @@ func checkSummary(t *testing.T, raw []byte) {
 	if err != nil || !reflect.DeepEqual(got, whole) {
 		t.Fatalf("round trip of %q: %v\n got %+v\nwant %+v", raw, err, got, whole)
 	}
+	if got, err = new(SummaryReader).Read(octets, WantStructure); err != nil || got.Structure != "structure" || got.Root != nil || got.Envelope != nil {
+		t.Fatalf("structure of %q: %v\n got %+v", raw, err, got)
+	}
 	whole.Root = nil
 	if got, err = readSummary(octets, false); err != nil || !reflect.DeepEqual(got, whole) {
 		t.Fatalf("round trip of %q without tree: %v", raw, err)
 	}
+	whole.Structure = ""
 	if !reflect.DeepEqual(short, whole) {
 		t.Fatalf("what a header says depends on the body: %q", raw)
 	}
@@ -108,6 +113,28 @@ func TestSummaryLimits(t *testing.T) {
 		}
 		if err == nil {
 			checkSummary(t, []byte(c.raw))
+		}
+	}
+}
+
+// A structure that is too long is not kept, and the tree is there in its place.
+func TestLongStructure(t *testing.T) {
+	for _, n := range []int{0, 1, MaxStructure, MaxStructure + 1} {
+		s := summarize(t, []byte(manyParts), true)
+		s.Structure = strings.Repeat("x", n)
+		octets, err := s.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := new(SummaryReader).Read(octets, WantStructure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch kept := n > 0 && n <= MaxStructure; {
+		case kept && (got.Structure != s.Structure || got.Root != nil):
+			t.Errorf("%d octets: %+v", n, got)
+		case !kept && (got.Structure != "" || !reflect.DeepEqual(got.Root, s.Root) || !reflect.DeepEqual(got.Envelope, s.Envelope)):
+			t.Errorf("%d octets: %+v", n, got)
 		}
 	}
 }

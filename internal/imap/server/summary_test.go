@@ -195,6 +195,80 @@ func firstDifference(a, b string) string {
 	return fmt.Sprintf(" got %.300q\nwant %.300q", b[from:], a[from:])
 }
 
+// A structure that is sent to every client alike is kept as it is sent, and no other:
+// it does not depend on who has asked first.
+func TestKeptStructures(t *testing.T) {
+	part := func(header string) string { return header + "\r\n\r\nSubject: \u00e9\r\n\r\nx\r\n" }
+	messages := []struct {
+		raw  string
+		kept bool
+	}{
+		{part("Subject: plain"), true},
+		{part("Content-Type: multipart/mixed; boundary=none"), true},
+		{part("Content-Type: application/pdf; name=\"a \\\" b\""), true},
+		{part("Content-Type: message/rfc822"), false}, // its subject is not ASCII
+		{part("Content-Type: message/global"), false},
+		{"Content-Type: message/global\r\n\r\nSubject: x\r\n\r\nx\r\n", false},
+		{"Content-Type: message/rfc822\r\n\r\nContent-Type: message/global\r\n\r\n\r\n", false},
+		{part("Content-Type: image/png; name=\"\u00e9\""), false},
+		{part("Content-Type: text/plain; name=\"" + strings.Repeat("x", mimetree.MaxStructure-200) + "\""), true},
+		{part("Content-Type: text/plain; name=\"" + strings.Repeat("x", mimetree.MaxStructure) + "\""), false},
+	}
+	s := newSite(t)
+	for _, m := range messages {
+		s.deliver("INBOX", m.raw, store.Meta{})
+		s.sync("INBOX")
+	}
+	ask := func(enable string) string {
+		c := s.login("")
+		if enable != "" {
+			c.do("ENABLE " + enable)
+		}
+		c.do("EXAMINE INBOX")
+		c.send("q FETCH 1:* (BODYSTRUCTURE ENVELOPE)\r\n")
+		var answer strings.Builder
+		for line := ""; !strings.HasPrefix(line, "q "); {
+			line = c.line()
+			answer.WriteString(line)
+		}
+		c.do("LOGOUT")
+		return answer.String()
+	}
+	forget := func() {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(s.dir, ".rtls", "summaries")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clients := []string{"", "UTF8=ACCEPT", "IMAP4rev2"}
+	cold := make(map[string]string)
+	for _, enable := range clients {
+		forget()
+		cold[enable] = ask(enable)
+	}
+	if cold[""] == cold["UTF8=ACCEPT"] {
+		t.Fatal("there is nothing that depends on the client")
+	}
+	for _, first := range clients {
+		forget()
+		ask(first)
+		for _, enable := range clients {
+			if warm := ask(enable); warm != cold[enable] {
+				t.Errorf("%q asks after %q: %s", enable, first, firstDifference(cold[enable], warm))
+			}
+		}
+		for i, kept := range s.kept() {
+			sum, err := new(mimetree.SummaryReader).Read(kept.Octets, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (sum.Structure != "") != messages[i].kept {
+				t.Errorf("%.60q: kept is %.100q", messages[i].raw, sum.Structure)
+			}
+		}
+	}
+}
+
 // What summaries say does not come from the messages any more.
 func TestSummariesAreUsed(t *testing.T) {
 	s := newSite(t)

@@ -18,13 +18,15 @@ type fetcher struct {
 	s     *Session
 	items []item
 	need  need
-	marks bool // messages become \Seen
+	wants mimetree.Want // of summaries
+	marks bool          // messages become \Seen
 	since uint64
 	known *summaries // nil if none are needed
 
-	buf    []byte // for what is sent of messages
-	m      message
-	values []value // of its items
+	buf     []byte // for what is sent of messages
+	m       message
+	values  []value // of its items
+	changed []bool  // which messages of a batch have become \Seen
 
 	gone       bool // a message that was named by sequence number is gone
 	failed     bool // a message could not be read
@@ -37,21 +39,8 @@ type need uint8
 const (
 	needMeta    need = iota
 	needContent      // the file
-	needSummary      // what its header says
-	needEnvelope
-	needTree // and its parts
+	needSummary      // what is said of it
 )
-
-// wants is what summaries have to hold.
-func (n need) wants() mimetree.Want {
-	switch n {
-	case needTree:
-		return mimetree.WantTree
-	case needEnvelope:
-		return mimetree.WantEnvelope
-	}
-	return 0
-}
 
 // item is what is asked for of each message.
 type item struct {
@@ -81,8 +70,8 @@ func (s *Session) fetch(ctx context.Context, c command.Fetch) error {
 		t = t.page(c.Partial)
 	}
 	f.gone = t.gone
-	if f.need >= needSummary {
-		f.known = s.summaries(f.need.wants())
+	if f.need == needSummary {
+		f.known = s.summaries(f.wants)
 		defer f.known.flush(ctx)
 	}
 	err = f.all(ctx, t)
@@ -121,7 +110,8 @@ func (f *fetcher) add(i command.Item) {
 		item.common = mimetree.CommonFields(i.Section.Fields...)
 	}
 	f.items = append(f.items, item)
-	f.need = max(f.need, needs(item))
+	need, wants := needs(item)
+	f.need, f.wants = max(f.need, need), f.wants|wants
 	f.marks = f.marks || i.SetsSeen() && !f.s.sel.readOnly
 }
 
@@ -129,30 +119,32 @@ func (f *fetcher) asks(kind command.ItemKind) bool {
 	return slices.ContainsFunc(f.items, func(i item) bool { return i.Kind == kind })
 }
 
-func needs(item item) need {
+func needs(item item) (need, mimetree.Want) {
 	switch item.Kind {
-	case command.Body, command.BodyStructure:
-		return needTree
+	case command.BodyStructure:
+		return needSummary, mimetree.WantStructure
+	case command.Body:
+		return needSummary, mimetree.WantTree
 	case command.BodySection, command.Binary, command.BinarySize:
 		if len(item.Section.Part) > 0 {
-			return needTree
+			return needSummary, mimetree.WantTree
 		}
 		if item.common != 0 {
-			return needSummary
+			return needSummary, 0
 		}
-		return needContent
+		return needContent, 0
 	case command.Preview:
 		if !item.Lazy {
-			return needTree
+			return needSummary, mimetree.WantTree
 		}
 	case command.Envelope:
-		return needEnvelope
+		return needSummary, mimetree.WantEnvelope
 	case command.ThreadID:
-		return needSummary
+		return needSummary, 0
 	case command.RFC822, command.RFC822Header, command.RFC822Text:
-		return needContent
+		return needContent, 0
 	}
-	return needMeta
+	return needMeta, 0
 }
 
 // fetchVanished is the VANISHED modifier (RFC 7162 section 3.2.6).
@@ -194,36 +186,34 @@ const markOctets = 1 << 20
 func (f *fetcher) all(ctx context.Context, t targets) error {
 	v := &f.s.sel.view
 	var batch []int
+	var messages []store.Message // at these places
 	var octets int64
 	err := t.each(func(at int) error {
 		m := v.snap.At(at)
 		if m.ModSeq <= f.since {
 			return nil
 		}
-		batch, octets = append(batch, at), octets+m.Size
+		batch, messages, octets = append(batch, at), append(messages, m), octets+m.Size
 		if len(batch) < summaryBatch && (!f.marks || octets < markOctets) {
 			return nil
 		}
-		err := f.batch(ctx, batch)
-		batch, octets = batch[:0], 0
+		err := f.batch(ctx, batch, messages)
+		batch, messages, octets = batch[:0], messages[:0], 0
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return f.batch(ctx, batch)
+	return f.batch(ctx, batch, messages)
 }
 
-func (f *fetcher) batch(ctx context.Context, batch []int) error {
+func (f *fetcher) batch(ctx context.Context, batch []int, messages []store.Message) error {
 	s := f.s
 	v := &s.sel.view
-	messages := make([]store.Message, len(batch))
-	for i, at := range batch {
-		messages[i] = v.snap.At(at)
-	}
-	changed := make([]bool, len(batch))
+	f.changed = slices.Grow(f.changed[:0], len(batch))[:len(batch)]
+	clear(f.changed)
 	if f.marks {
-		f.mark(ctx, messages, changed)
+		f.mark(ctx, messages, f.changed)
 	}
 	var known []outcome
 	if f.known != nil && len(messages) > 0 {
@@ -235,7 +225,7 @@ func (f *fetcher) batch(ctx context.Context, batch []int) error {
 		defer ahead.stopped()
 	}
 	for i, at := range batch {
-		if changed[i] {
+		if f.changed[i] {
 			s.announceKeywords(messages[i].Keywords)
 		}
 		m := &f.m
@@ -246,7 +236,7 @@ func (f *fetcher) batch(ctx context.Context, batch []int) error {
 		if ahead != nil {
 			m.content = <-ahead.next
 		}
-		if err := f.one(ctx, v.seq(at), m, changed[i]); err != nil {
+		if err := f.one(ctx, v.seq(at), m, f.changed[i]); err != nil {
 			return err
 		}
 	}
@@ -419,10 +409,17 @@ func (f *fetcher) writeItem(m *message, item item, v value) error {
 		s.w.Raw("(", search.ThreadID(m.Message, m.sum.Summary), ")")
 	case command.Envelope:
 		s.item("ENVELOPE")
-		s.writeEnvelope(m.sum.Envelope)
-	case command.Body, command.BodyStructure:
-		s.item(item.Kind.String())
-		s.writeStructure(m.sum.Root, item.Kind == command.BodyStructure)
+		s.describer().envelope(m.sum.Envelope)
+	case command.Body:
+		s.item("BODY")
+		s.describer().structure(m.sum.Root, false)
+	case command.BodyStructure:
+		s.item("BODYSTRUCTURE")
+		if m.sum.Structure != "" {
+			s.w.Raw(m.sum.Structure)
+		} else {
+			s.describer().structure(m.sum.Root, true)
+		}
 	case command.Preview:
 		s.item("PREVIEW")
 		if item.Lazy {

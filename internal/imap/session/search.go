@@ -168,34 +168,33 @@ func (s *Session) findBySummary(ctx context.Context, q *search.Query, among targ
 	known := s.summaries(wants)
 	defer known.flush(ctx)
 	var batch []int
+	var messages []store.Message
+	findAmong := func() error {
+		err := s.findAmong(ctx, q, messages, known, func(i int, sum *mimetree.Summary) { hit(batch[i], messages[i], sum) })
+		batch, messages = batch[:0], messages[:0]
+		return err
+	}
 	err := among.each(func(at int) error {
 		done.Add(1)
-		if q.MayMatch(v.snap.At(at)) {
-			batch = append(batch, at)
+		if m := v.snap.At(at); q.MayMatch(m) {
+			batch, messages = append(batch, at), append(messages, m)
 		}
 		if len(batch) < summaryBatch {
 			return nil
 		}
-		err := s.findAmong(ctx, q, batch, known, hit)
-		batch = batch[:0]
-		return err
+		return findAmong()
 	})
-	if err == nil && len(batch) > 0 {
-		err = s.findAmong(ctx, q, batch, known, hit)
+	if err == nil {
+		err = findAmong()
 	}
 	return err
 }
 
 // findAmong asks a query of messages and their summaries. It reads a message itself,
 // once more, where that could not be summed up.
-func (s *Session) findAmong(ctx context.Context, q *search.Query, batch []int, known *summaries, hit func(at int, m store.Message, sum *mimetree.Summary)) error {
-	if err := ctx.Err(); err != nil {
+func (s *Session) findAmong(ctx context.Context, q *search.Query, messages []store.Message, known *summaries, hit func(i int, sum *mimetree.Summary)) error {
+	if err := ctx.Err(); err != nil || len(messages) == 0 {
 		return err
-	}
-	v := &s.sel.view
-	messages := make([]store.Message, len(batch))
-	for i, at := range batch {
-		messages[i] = v.snap.At(at)
 	}
 	for i, found := range known.of(ctx, messages) {
 		ok, err := q.Match(ctx, messages[i], found.Summary)
@@ -203,7 +202,7 @@ func (s *Session) findAmong(ctx context.Context, q *search.Query, batch []int, k
 			return err
 		}
 		if ok {
-			hit(batch[i], messages[i], found.Summary)
+			hit(i, found.Summary)
 		}
 	}
 	return nil

@@ -1,193 +1,244 @@
 package session
 
 import (
+	"slices"
+	"unicode/utf8"
+
+	"rtls/internal/imap/wire"
 	"rtls/internal/mimetree"
 )
 
-// writeEnvelope writes an ENVELOPE: the header's own values, decoded nowhere.
-func (s *Session) writeEnvelope(e *mimetree.Envelope) {
-	s.w.Raw("(")
-	s.textOrNil(e.Date)
-	s.w.Raw(" ")
-	s.textOrNil(e.Subject)
-	for _, list := range [][]mimetree.Address{e.From, e.Sender, e.ReplyTo, e.To, e.Cc, e.Bcc} {
-		s.w.Raw(" ")
-		s.writeAddresses(list)
-	}
-	s.w.Raw(" ")
-	s.textOrNil(e.InReplyTo)
-	s.w.Raw(" ")
-	s.textOrNil(e.MessageID)
-	s.w.Raw(")")
+// describer writes envelopes and structures.
+type describer struct {
+	w      *wire.Writer
+	global bool // the client knows how to read message/global
 }
 
-func (s *Session) textOrNil(text *string) {
+// describer is the one for what is sent. Only clients that expect UTF-8 know how to
+// read message/global (RFC 9051 section 9, media-message).
+func (s *Session) describer() describer {
+	return describer{s.w, s.enabled.utf8 || s.enabled.rev2}
+}
+
+// structureMaker makes BODYSTRUCTUREs that can be kept.
+type structureMaker struct {
+	w *wire.Writer
+	b beginning
+}
+
+// make returns the BODYSTRUCTURE that every client is sent, or "" if it depends on the
+// client, or is too long to be kept.
+func (m *structureMaker) make(root *mimetree.Part) string {
+	if m.w == nil {
+		m.w = wire.NewWriter(&m.b)
+	}
+	m.b = m.b[:0]
+	describer{w: m.w}.structure(root, true)
+	if m.w.Flush() != nil || len(m.b) > mimetree.MaxStructure || holdsGlobal(root) {
+		return ""
+	}
+	for _, c := range m.b {
+		if c >= utf8.RuneSelf { // it depends on whether the client has enabled UTF-8
+			return ""
+		}
+	}
+	return string(m.b)
+}
+
+// beginning keeps what is written to it until that is too long for a structure.
+type beginning []byte
+
+func (b *beginning) Write(p []byte) (int, error) {
+	*b = append(*b, p[:min(len(p), mimetree.MaxStructure+1-len(*b))]...)
+	return len(p), nil
+}
+
+func holdsGlobal(p *mimetree.Part) bool {
+	return p.Is("message", "global") || slices.ContainsFunc(p.Children, holdsGlobal)
+}
+
+// envelope writes an ENVELOPE: the header's own values, decoded nowhere.
+func (d describer) envelope(e *mimetree.Envelope) {
+	d.w.Raw("(")
+	d.textOrNil(e.Date)
+	d.w.Raw(" ")
+	d.textOrNil(e.Subject)
+	for _, list := range [][]mimetree.Address{e.From, e.Sender, e.ReplyTo, e.To, e.Cc, e.Bcc} {
+		d.w.Raw(" ")
+		d.addresses(list)
+	}
+	d.w.Raw(" ")
+	d.textOrNil(e.InReplyTo)
+	d.w.Raw(" ")
+	d.textOrNil(e.MessageID)
+	d.w.Raw(")")
+}
+
+func (d describer) textOrNil(text *string) {
 	if text == nil {
-		s.w.Raw("NIL")
+		d.w.Raw("NIL")
 	} else {
-		s.w.String(*text)
+		d.w.String(*text)
 	}
 }
 
 // stringOrNil writes NIL for the empty string.
-func (s *Session) stringOrNil(text string) {
+func (d describer) stringOrNil(text string) {
 	if text == "" {
-		s.w.Raw("NIL")
+		d.w.Raw("NIL")
 	} else {
-		s.w.String(text)
+		d.w.String(text)
 	}
 }
 
-func (s *Session) writeAddresses(list []mimetree.Address) {
+func (d describer) addresses(list []mimetree.Address) {
 	if len(list) == 0 {
-		s.w.Raw("NIL")
+		d.w.Raw("NIL")
 		return
 	}
-	s.w.Raw("(")
+	d.w.Raw("(")
 	for _, a := range list {
 		switch a.Kind {
 		case mimetree.GroupStart:
-			s.w.Raw("(NIL NIL ")
-			s.w.String(a.Mailbox)
-			s.w.Raw(" NIL)")
+			d.w.Raw("(NIL NIL ")
+			d.w.String(a.Mailbox)
+			d.w.Raw(" NIL)")
 		case mimetree.GroupEnd:
-			s.w.Raw("(NIL NIL NIL NIL)")
+			d.w.Raw("(NIL NIL NIL NIL)")
 		default:
-			s.w.Raw("(")
-			s.stringOrNil(a.Name)
-			s.w.Raw(" ")
-			s.stringOrNil(a.Route)
-			s.w.Raw(" ")
-			s.w.String(a.Mailbox)
-			s.w.Raw(" ")
-			s.w.String(a.Host)
-			s.w.Raw(")")
+			d.w.Raw("(")
+			d.stringOrNil(a.Name)
+			d.w.Raw(" ")
+			d.stringOrNil(a.Route)
+			d.w.Raw(" ")
+			d.w.String(a.Mailbox)
+			d.w.Raw(" ")
+			d.w.String(a.Host)
+			d.w.Raw(")")
 		}
 	}
-	s.w.Raw(")")
+	d.w.Raw(")")
 }
 
-// writeStructure writes a BODYSTRUCTURE, or a BODY if not extended.
-func (s *Session) writeStructure(p *mimetree.Part, extended bool) {
-	s.w.Raw("(")
+// structure writes a BODYSTRUCTURE, or a BODY if not extended.
+func (d describer) structure(p *mimetree.Part, extended bool) {
+	d.w.Raw("(")
 	if p.IsMultipart() {
-		s.writeMultipart(p, extended)
+		d.multipart(p, extended)
 	} else {
-		s.writeSingle(p, extended)
+		d.single(p, extended)
 	}
 	if extended {
-		s.writeExtension(p)
+		d.extension(p)
 	}
-	s.w.Raw(")")
+	d.w.Raw(")")
 }
 
-// writeMultipart: the grammar knows no multipart without parts, so one that has
+// multipart: the grammar knows no multipart without parts, so one that has
 // none is shown with an empty text.
-func (s *Session) writeMultipart(p *mimetree.Part, extended bool) {
+func (d describer) multipart(p *mimetree.Part, extended bool) {
 	for _, child := range p.Children {
-		s.writeStructure(child, extended)
+		d.structure(child, extended)
 	}
 	if len(p.Children) == 0 {
-		s.writeStructure(&mimetree.Part{Type: "text", Subtype: "plain"}, extended)
+		d.structure(&mimetree.Part{Type: "text", Subtype: "plain"}, extended)
 	}
-	s.w.Raw(" ")
-	s.w.String(p.Subtype)
+	d.w.Raw(" ")
+	d.w.String(p.Subtype)
 	if extended {
-		s.w.Raw(" ")
-		s.writeParams(p.Params)
+		d.w.Raw(" ")
+		d.params(p.Params)
 	}
 }
 
-func (s *Session) writeSingle(p *mimetree.Part, extended bool) {
-	s.w.String(p.Type)
-	s.w.Raw(" ")
-	s.w.String(p.Subtype)
-	s.w.Raw(" ")
+func (d describer) single(p *mimetree.Part, extended bool) {
+	d.w.String(p.Type)
+	d.w.Raw(" ")
+	d.w.String(p.Subtype)
+	d.w.Raw(" ")
 	params := p.Params
 	if p.Is("text", "") && p.Param("charset") == "" {
 		params = append(params[:len(params):len(params)], mimetree.Param{Name: "charset", Value: "us-ascii"}) // RFC 2045 section 5.2
 	}
-	s.writeParams(params)
-	s.w.Raw(" ")
-	s.stringOrNil(p.ID)
-	s.w.Raw(" ")
-	s.stringOrNil(p.Description)
-	s.w.Raw(" ")
+	d.params(params)
+	d.w.Raw(" ")
+	d.stringOrNil(p.ID)
+	d.w.Raw(" ")
+	d.stringOrNil(p.Description)
+	d.w.Raw(" ")
 	if p.Encoding == "" {
-		s.w.Raw(`"7bit"`)
+		d.w.Raw(`"7bit"`)
 	} else {
-		s.w.String(p.Encoding)
+		d.w.String(p.Encoding)
 	}
-	s.w.Raw(" ")
-	s.w.Num(uint64(p.Body.Size()))
+	d.w.Raw(" ")
+	d.w.Num(uint64(p.Body.Size()))
 	switch {
-	case s.showsMessage(p):
+	case d.showsMessage(p):
 		child := p.Children[0]
-		s.w.Raw(" ")
-		s.writeEnvelope(child.Envelope)
-		s.w.Raw(" ")
-		s.writeStructure(child, extended)
-		s.w.Raw(" ")
-		s.w.Num(uint64(p.Lines))
+		d.w.Raw(" ")
+		d.envelope(child.Envelope)
+		d.w.Raw(" ")
+		d.structure(child, extended)
+		d.w.Raw(" ")
+		d.w.Num(uint64(p.Lines))
 	case p.Is("text", ""):
-		s.w.Raw(" ")
-		s.w.Num(uint64(p.Lines))
+		d.w.Raw(" ")
+		d.w.Num(uint64(p.Lines))
 	}
 	if extended {
-		s.w.Raw(" ")
-		s.stringOrNil(p.MD5)
+		d.w.Raw(" ")
+		d.stringOrNil(p.MD5)
 	}
 }
 
-// showsMessage: only clients that expect UTF-8 know how to read message/global
-// (RFC 9051 section 9, media-message).
-func (s *Session) showsMessage(p *mimetree.Part) bool {
-	return p.IsMessage() && len(p.Children) > 0 && (p.Is("message", "rfc822") || s.enabled.utf8 || s.enabled.rev2)
+func (d describer) showsMessage(p *mimetree.Part) bool {
+	return p.IsMessage() && len(p.Children) > 0 && (d.global || !p.Is("message", "global"))
 }
 
-func (s *Session) writeParams(params []mimetree.Param) {
+func (d describer) params(params []mimetree.Param) {
 	params = joined(params)
 	if len(params) == 0 {
-		s.w.Raw("NIL")
+		d.w.Raw("NIL")
 		return
 	}
 	for i, p := range params {
 		if i == 0 {
-			s.w.Raw("(")
+			d.w.Raw("(")
 		} else {
-			s.w.Raw(" ")
+			d.w.Raw(" ")
 		}
-		s.w.String(p.Name)
-		s.w.Raw(" ")
-		s.w.String(p.Value)
+		d.w.String(p.Name)
+		d.w.Raw(" ")
+		d.w.String(p.Value)
 	}
-	s.w.Raw(")")
+	d.w.Raw(")")
 }
 
-// writeExtension writes disposition, language and location.
-func (s *Session) writeExtension(p *mimetree.Part) {
+// extension writes disposition, language and location.
+func (d describer) extension(p *mimetree.Part) {
 	if p.Disposition == "" {
-		s.w.Raw(" NIL")
+		d.w.Raw(" NIL")
 	} else {
-		s.w.Raw(" (")
-		s.w.String(p.Disposition)
-		s.w.Raw(" ")
-		s.writeParams(p.DispositionParams)
-		s.w.Raw(")")
+		d.w.Raw(" (")
+		d.w.String(p.Disposition)
+		d.w.Raw(" ")
+		d.params(p.DispositionParams)
+		d.w.Raw(")")
 	}
 	switch len(p.Language) {
 	case 0:
-		s.w.Raw(" NIL")
+		d.w.Raw(" NIL")
 	case 1:
-		s.w.Raw(" ")
-		s.w.String(p.Language[0])
+		d.w.Raw(" ")
+		d.w.String(p.Language[0])
 	default:
 		for i, tag := range p.Language {
-			s.w.Raw([]string{" (", " "}[min(i, 1)])
-			s.w.String(tag)
+			d.w.Raw([]string{" (", " "}[min(i, 1)])
+			d.w.String(tag)
 		}
-		s.w.Raw(")")
+		d.w.Raw(")")
 	}
-	s.w.Raw(" ")
-	s.stringOrNil(p.Location)
+	d.w.Raw(" ")
+	d.stringOrNil(p.Location)
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -23,7 +24,9 @@ type summaries struct {
 
 	reader mimetree.SummaryReader
 	buf    []byte // of what was read last
-	makers [2]mimetree.Summarizer
+	uids   []uint32
+	found  []outcome
+	makers [2]maker
 	fresh  []store.Summary // to be handed to the store
 	octets []byte          // of fresh
 
@@ -34,7 +37,19 @@ func (s *Session) summaries(want mimetree.Want) *summaries {
 	return &summaries{box: s.sel.box, log: s.log, want: want, writing: &s.sel.writing}
 }
 
-func (z *summaries) tree() bool { return z.want&mimetree.WantTree != 0 }
+// tree says whether it takes the parts of a message to make its summary.
+func (z *summaries) tree() bool { return z.want&(mimetree.WantTree|mimetree.WantStructure) != 0 }
+
+// suffices says whether a summary holds what is wanted.
+func (z *summaries) suffices(s *mimetree.Summary) bool {
+	return s.Root != nil || z.want&mimetree.WantTree == 0 && s.Structure != "" || !z.tree()
+}
+
+// maker makes summaries. It belongs to one goroutine.
+type maker struct {
+	mimetree.Summarizer
+	structures structureMaker
+}
 
 // outcome is a message's summary, or why there is none.
 type outcome struct {
@@ -60,7 +75,9 @@ const (
 // of returns the summaries of messages, in their order, which is that of UIDs. They,
 // and whatever is part of them, must not be used when it is called again.
 func (z *summaries) of(ctx context.Context, messages []store.Message) []outcome {
-	found := make([]outcome, len(messages))
+	clear(z.found)
+	z.found = slices.Grow(z.found[:0], len(messages))[:len(messages)]
+	found := z.found
 	z.read(ctx, messages, found)
 	var missing []int
 	for i := range found {
@@ -77,18 +94,18 @@ func (z *summaries) of(ctx context.Context, messages []store.Message) []outcome 
 // read finds what the store has. What is of another version, damaged or of another
 // message is as good as absent.
 func (z *summaries) read(ctx context.Context, messages []store.Message, found []outcome) {
-	uids := make([]uint32, len(messages))
+	z.uids = z.uids[:0]
 	for i := range messages {
-		uids[i] = messages[i].UID
+		z.uids = append(z.uids, messages[i].UID)
 	}
 	z.reader.Reset()
 	at := 0
-	err := z.box.Summaries(ctx, uids, &z.buf, func(kept store.Summary) error {
+	err := z.box.Summaries(ctx, z.uids, &z.buf, func(kept store.Summary) error {
 		for messages[at].UID < kept.UID {
 			at++
 		}
 		s, err := z.reader.Read(kept.Octets, z.want)
-		if err == nil && s.Size == messages[at].Size && (s.Root != nil || !z.tree()) {
+		if err == nil && s.Size == messages[at].Size && z.suffices(s) {
 			found[at].Summary, found[at].stamp = s, kept.Stamp
 		}
 		return nil
@@ -101,7 +118,7 @@ func (z *summaries) read(ctx context.Context, messages []store.Message, found []
 // workOut makes summaries out of the messages themselves.
 func (z *summaries) workOut(ctx context.Context, messages []store.Message, found []outcome, missing []int) {
 	var next atomic.Int64
-	work := func(maker *mimetree.Summarizer) {
+	work := func(maker *maker) {
 		for {
 			n := int(next.Add(1)) - 1
 			if n >= len(missing) {
@@ -129,7 +146,7 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 
 // make sums up a message. A summary that must not be kept, since the file was altered
 // meanwhile, is said to be loose.
-func (z *summaries) make(ctx context.Context, maker *mimetree.Summarizer, m store.Message) (found outcome) {
+func (z *summaries) make(ctx context.Context, maker *maker, m store.Message) (found outcome) {
 	f, err := z.box.OpenFile(ctx, m.UID)
 	if err != nil {
 		return outcome{err: err, loose: true}
@@ -142,6 +159,9 @@ func (z *summaries) make(ctx context.Context, maker *mimetree.Summarizer, m stor
 		r = shortReader{r}
 	}
 	found.Summary, found.err = maker.Summarize(r, m.Size, whole)
+	if found.err == nil && found.Root != nil {
+		found.Structure = maker.structures.make(found.Root)
+	}
 	found.loose = found.err != nil || found.Size != m.Size || !f.Unchanged()
 	return found
 }

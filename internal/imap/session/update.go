@@ -224,8 +224,8 @@ func (s *Session) fetchNews(ctx context.Context, items []command.Item, t targets
 	if f.asks(command.ModSeq) {
 		s.enableCondStore()
 	}
-	if f.need >= needSummary {
-		f.known = s.summaries(f.need.wants())
+	if f.need == needSummary {
+		f.known = s.summaries(f.wants)
 		defer f.known.flush(ctx)
 	}
 	if err := f.all(ctx, t); err != nil && s.w.Err() == nil {
