@@ -215,7 +215,7 @@ func (q *Query) headerTest(name, text string) test {
 	without := q.without(v.needle, Header)
 	common := mimetree.CommonFields(name)
 	return test{cost: costHeader, without: without, ok: func(m *message) (found bool, err error) {
-		if without(m.Message) {
+		if without != nil && without(m.Message) {
 			return false, nil
 		}
 		if common != 0 && m.summary != nil && m.summary.HasFields() {
@@ -332,7 +332,7 @@ func (q *Query) textTest(text string, header bool) test {
 		if f.needle == "" {
 			return true, nil
 		}
-		if without(m.Message) {
+		if without != nil && without(m.Message) {
 			return false, nil
 		}
 		if header {

@@ -67,9 +67,7 @@ func (q *Query) LooksAtHeader() bool { return q.common }
 func (q *Query) LooksAtMessages() bool { return q.test.cost != costMeta }
 
 // MayMatch says whether a message can be meant, by what indexes know.
-func (q *Query) MayMatch(m store.Message) bool { return q.test.mayBe(m) }
-
-func (t *test) mayBe(m store.Message) bool { return t.without == nil || !t.without(m) }
+func (q *Query) MayMatch(m store.Message) bool { return q.test.without == nil || !q.test.without(m) }
 
 // Match reports whether a message is meant. A message that is gone is not. Its
 // summary may be nil.
@@ -133,6 +131,9 @@ func mostOf(tests []test) cost {
 }
 
 func all(tests []test) test {
+	if len(tests) == 1 {
+		return tests[0]
+	}
 	ok := func(m *message) (bool, error) {
 		for _, t := range tests {
 			if ok, err := t.ok(m); err != nil || !ok {
@@ -141,8 +142,12 @@ func all(tests []test) test {
 		}
 		return true, nil
 	}
+	asking := slices.DeleteFunc(slices.Clone(tests), func(t test) bool { return t.without == nil })
+	if len(asking) == 0 {
+		return test{mostOf(tests), ok, nil}
+	}
 	return test{mostOf(tests), ok, func(m store.Message) bool {
-		return slices.ContainsFunc(tests, func(t test) bool { return !t.mayBe(m) })
+		return slices.ContainsFunc(asking, func(t test) bool { return t.without(m) })
 	}}
 }
 
@@ -155,8 +160,11 @@ func anyOf(tests []test) test {
 		}
 		return false, nil
 	}
+	if slices.ContainsFunc(tests, func(t test) bool { return t.without == nil }) {
+		return test{mostOf(tests), ok, nil}
+	}
 	return test{mostOf(tests), ok, func(m store.Message) bool {
-		return !slices.ContainsFunc(tests, func(t test) bool { return t.mayBe(m) })
+		return !slices.ContainsFunc(tests, func(t test) bool { return !t.without(m) })
 	}}
 }
 

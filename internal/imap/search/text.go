@@ -26,10 +26,13 @@ type TextIndex interface {
 	Without(text string, in Place) func(store.Message) bool
 }
 
-// without asks the index, when it is first called.
+// without asks the index, when it is first called. It is nil if there is nobody to ask.
 func (q *Query) without(needle string, in Place) func(store.Message) bool {
+	if q.env.Index == nil || needle == "" {
+		return nil
+	}
 	var ask func(store.Message) bool
-	asked := q.env.Index == nil || needle == ""
+	asked := false
 	return func(m store.Message) bool {
 		if !asked {
 			ask, asked = q.env.Index.Without(needle, in), true

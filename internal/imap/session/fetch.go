@@ -19,6 +19,7 @@ type fetcher struct {
 	items []item
 	need  need
 	wants mimetree.Want // of summaries
+	reads bool          // some of the items are sections of messages
 	marks bool          // messages become \Seen
 	since uint64
 	known *summaries // nil if none are needed
@@ -112,11 +113,22 @@ func (f *fetcher) add(i command.Item) {
 	f.items = append(f.items, item)
 	need, wants := needs(item)
 	f.need, f.wants = max(f.need, need), f.wants|wants
+	f.reads = f.reads || isSection(i.Kind)
 	f.marks = f.marks || i.SetsSeen() && !f.s.sel.readOnly
 }
 
 func (f *fetcher) asks(kind command.ItemKind) bool {
 	return slices.ContainsFunc(f.items, func(i item) bool { return i.Kind == kind })
+}
+
+// isSection says whether an item's value has to be prepared; see fetcher.value.
+func isSection(kind command.ItemKind) bool {
+	switch kind {
+	case command.RFC822, command.RFC822Header, command.RFC822Text,
+		command.BodySection, command.Binary, command.BinarySize, command.Preview:
+		return true
+	}
+	return false
 }
 
 func needs(item item) (need, mimetree.Want) {
@@ -287,23 +299,21 @@ func (f *fetcher) one(ctx context.Context, seq uint32, m *message, changed bool)
 	if err := f.s.w.Err(); err != nil {
 		return fatal{err}
 	}
-	values := f.values[:0]
-	if f.need > needMeta {
-		err := m.sum.err
-		if err == nil {
-			values, err = f.valuesOf(m)
-		}
-		if errors.Is(err, store.ErrNoMessage) {
-			f.gone = true
-			return nil
-		}
-		if err != nil {
-			f.s.log.Error("read message", "mailbox", f.s.sel.box.Name(), "uid", m.UID, "err", err)
-			f.failed = true
-			return nil
-		}
+	err := m.sum.err
+	f.values = f.values[:0]
+	if err == nil && f.reads {
+		err = f.prepare(m)
 	}
-	return f.write(seq, m, values, changed)
+	if errors.Is(err, store.ErrNoMessage) {
+		f.gone = true
+		return nil
+	}
+	if err != nil {
+		f.s.log.Error("read message", "mailbox", f.s.sel.box.Name(), "uid", m.UID, "err", err)
+		f.failed = true
+		return nil
+	}
+	return f.write(seq, m, changed)
 }
 
 // open opens the message's file when its octets are first needed. If it is not the
@@ -336,31 +346,28 @@ func section(content *store.Content, span mimetree.Span) *io.SectionReader {
 	return io.NewSectionReader(content, span.Start, span.Size())
 }
 
-// values prepares the items whose value comes from the file; those of the others
-// are empty.
-func (f *fetcher) valuesOf(m *message) ([]value, error) {
-	values := f.values[:0]
+// prepare finds the values of the items; those of what is no section are empty.
+func (f *fetcher) prepare(m *message) error {
 	for _, item := range f.items {
 		v, err := f.value(m, item)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.unknownCTE = f.unknownCTE || v.unknownCTE
-		values = append(values, v)
+		f.values = append(f.values, v)
 	}
-	f.values = values
-	return values, nil
+	return nil
 }
 
 // write writes the response.
-func (f *fetcher) write(seq uint32, m *message, values []value, changed bool) error {
+func (f *fetcher) write(seq uint32, m *message, changed bool) error {
 	s := f.s
 	s.startFetch(seq, m.Message)
 	flags := false
-	for i, item := range f.items {
-		var v value
-		if values != nil && i < len(values) {
-			v = values[i]
+	for i := range f.items {
+		item, v := &f.items[i], &value{}
+		if f.reads {
+			v = &f.values[i]
 		}
 		flags = flags || item.Kind == command.Flags
 		if err := f.writeItem(m, item, v); err != nil {
@@ -381,7 +388,7 @@ func (f *fetcher) write(seq uint32, m *message, values []value, changed bool) er
 	return nil
 }
 
-func (f *fetcher) writeItem(m *message, item item, v value) error {
+func (f *fetcher) writeItem(m *message, item *item, v *value) error {
 	s := f.s
 	switch item.Kind {
 	case command.Flags:
@@ -437,7 +444,7 @@ func (f *fetcher) writeItem(m *message, item item, v value) error {
 			return nil
 		}
 		s.item(item.name)
-		return f.writeValue(m, v)
+		return f.writeValue(m, *v)
 	}
 	return nil
 }
