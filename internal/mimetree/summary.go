@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unsafe"
 )
 
 // Summary is what can be kept of a message so that listing it does not need the
@@ -28,6 +29,34 @@ type Summary struct {
 
 	hasFields bool
 	groups    string // of Fields
+}
+
+// Room is about how many octets of memory a summary takes.
+func (s *Summary) Room() int {
+	n := int(unsafe.Sizeof(*s)) + len(s.Fields) + len(s.Structure) + s.Envelope.room()
+	if s.Root != nil {
+		n += s.Root.room()
+	}
+	return n
+}
+
+func (p *Part) room() int {
+	n := int(unsafe.Sizeof(*p)) + int(unsafe.Sizeof(Param{}))*(len(p.Params)+len(p.DispositionParams))
+	for _, child := range p.Children {
+		n += child.room() + child.Envelope.room()
+	}
+	return n
+}
+
+// room is that of the addresses.
+func (e *Envelope) room() (n int) {
+	if e == nil {
+		return 0
+	}
+	for _, list := range [...][]Address{e.From, e.To, e.Cc, e.Bcc, e.Sender, e.ReplyTo} {
+		n += len(list) // Sender and ReplyTo can be the same as From
+	}
+	return n * int(unsafe.Sizeof(Address{}))
 }
 
 // MaxStructure is how many octets of Structure are kept.

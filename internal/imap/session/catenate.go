@@ -119,7 +119,7 @@ func (c *catenator) find(ctx context.Context, raw string) (*message, *command.Se
 	m := &message{Message: snap.At(at), ctx: ctx, box: box, header: -1}
 	if len(u.Section.Part) > 0 {
 		known := &summaries{box: box, log: c.s.log, want: mimetree.WantTree, writing: &c.writing}
-		m.sum = known.of(ctx, []store.Message{m.Message})[0]
+		m.sum = known.first(ctx, []store.Message{m.Message})[0]
 		known.flush(ctx)
 		if errors.Is(m.sum.err, store.ErrNoMessage) {
 			return nil, nil, badURL(raw, "no such message")

@@ -227,28 +227,27 @@ func (f *fetcher) batch(ctx context.Context, batch []int, messages []store.Messa
 	if f.marks {
 		f.mark(ctx, messages, f.changed)
 	}
-	var known []outcome
-	if f.known != nil && len(messages) > 0 {
-		known = f.known.of(ctx, messages)
+	one := func(i int, found outcome, content *store.Content) error {
+		if f.changed[i] {
+			s.announceKeywords(messages[i].Keywords)
+		}
+		f.m = message{Message: messages[i], ctx: ctx, box: s.sel.box, sum: found, content: content, header: -1}
+		return f.one(ctx, v.seq(batch[i]), &f.m, f.changed[i])
+	}
+	if f.known != nil {
+		return f.known.each(ctx, messages, func(i int, found outcome) error { return one(i, found, nil) })
 	}
 	var ahead *ahead
 	if f.need == needContent && len(messages) > 1 {
 		ahead = readAhead(ctx, s.sel.box, messages)
 		defer ahead.stopped()
 	}
-	for i, at := range batch {
-		if f.changed[i] {
-			s.announceKeywords(messages[i].Keywords)
-		}
-		m := &f.m
-		*m = message{Message: messages[i], ctx: ctx, box: s.sel.box, header: -1}
-		if known != nil {
-			m.sum = known[i]
-		}
+	for i := range messages {
+		var content *store.Content
 		if ahead != nil {
-			m.content = <-ahead.next
+			content = <-ahead.next
 		}
-		if err := f.one(ctx, v.seq(at), m, f.changed[i]); err != nil {
+		if err := one(i, outcome{}, content); err != nil {
 			return err
 		}
 	}

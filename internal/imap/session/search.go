@@ -193,19 +193,16 @@ func (s *Session) findBySummary(ctx context.Context, q *search.Query, among targ
 // findAmong asks a query of messages and their summaries. It reads a message itself,
 // once more, where that could not be summed up.
 func (s *Session) findAmong(ctx context.Context, q *search.Query, messages []store.Message, known *summaries, hit func(i int, sum *mimetree.Summary)) error {
-	if err := ctx.Err(); err != nil || len(messages) == 0 {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for i, found := range known.of(ctx, messages) {
+	return known.each(ctx, messages, func(i int, found outcome) error {
 		ok, err := q.Match(ctx, messages[i], found.Summary)
-		if err != nil {
-			return err
-		}
 		if ok {
 			hit(i, found.Summary)
 		}
-	}
-	return nil
+		return err
+	})
 }
 
 // candidates are the messages that can match: sets that all of them have to be in

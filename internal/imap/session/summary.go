@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"runtime"
@@ -60,8 +61,9 @@ type outcome struct {
 }
 
 const (
-	// summaryBatch is how many messages' summaries are in memory at once.
+	// Summaries of so many messages, or of so many octets, are in memory at once.
 	summaryBatch = 128
+	summaryRoom  = 4 << 20
 	// wholeSize is how large a message may be that is read whole when only its
 	// header was wanted: it comes with the same system call.
 	wholeSize = 4 << 10
@@ -72,60 +74,93 @@ const (
 	freshOctets   = 1 << 20
 )
 
-// of returns the summaries of messages, in their order, which is that of UIDs. They,
-// and whatever is part of them, must not be used when it is called again.
-func (z *summaries) of(ctx context.Context, messages []store.Message) []outcome {
+// each calls f for the summaries of messages, in their order, which is that of UIDs.
+// They, and whatever is part of them, must not be used after that call.
+func (z *summaries) each(ctx context.Context, messages []store.Message, f func(i int, found outcome) error) error {
+	for from := 0; from < len(messages); {
+		some := z.first(ctx, messages[from:])
+		for i := range some {
+			if err := f(from+i, some[i]); err != nil {
+				return err
+			}
+		}
+		from += len(some)
+	}
+	return nil
+}
+
+// first returns the summaries of the first messages: of one at least, of all if they do
+// not take much memory, as those of many parts or addresses do.
+func (z *summaries) first(ctx context.Context, messages []store.Message) []outcome {
 	clear(z.found)
 	z.found = slices.Grow(z.found[:0], len(messages))[:len(messages)]
-	found := z.found
-	z.read(ctx, messages, found)
+	found := z.found[:z.read(ctx, messages, z.found)]
 	var missing []int
 	for i := range found {
 		if found[i].Summary == nil {
 			missing = append(missing, i)
 		}
 	}
-	if len(missing) > 0 {
-		z.workOut(ctx, messages, found, missing)
+	if len(missing) == 0 {
+		return found
+	}
+	if made := z.workOut(ctx, messages, found, missing); made < len(missing) {
+		found = found[:missing[made]]
 	}
 	return found
 }
 
 // read finds what the store has. What is of another version, damaged or of another
-// message is as good as absent.
-func (z *summaries) read(ctx context.Context, messages []store.Message, found []outcome) {
+// message is as good as absent. It returns of how many of the messages it knows.
+func (z *summaries) read(ctx context.Context, messages []store.Message, found []outcome) int {
 	z.uids = z.uids[:0]
 	for i := range messages {
 		z.uids = append(z.uids, messages[i].UID)
 	}
 	z.reader.Reset()
-	at := 0
+	at, room := 0, 0
 	err := z.box.Summaries(ctx, z.uids, &z.buf, func(kept store.Summary) error {
 		for messages[at].UID < kept.UID {
 			at++
 		}
+		if room > summaryRoom {
+			return errRoom
+		}
 		s, err := z.reader.Read(kept.Octets, z.want)
-		if err == nil && s.Size == messages[at].Size && z.suffices(s) {
+		if err != nil {
+			return nil
+		}
+		room += s.Room()
+		if s.Size == messages[at].Size && z.suffices(s) {
 			found[at].Summary, found[at].stamp = s, kept.Stamp
 		}
 		return nil
 	})
+	if errors.Is(err, errRoom) {
+		return at
+	}
 	if err != nil && ctx.Err() == nil {
 		z.log.Warn("read summaries", "mailbox", z.box.Name(), "err", err)
 	}
+	return len(messages)
 }
 
-// workOut makes summaries out of the messages themselves.
-func (z *summaries) workOut(ctx context.Context, messages []store.Message, found []outcome, missing []int) {
-	var next atomic.Int64
+var errRoom = errors.New("summaries take too much memory")
+
+// workOut makes summaries out of the messages themselves, and returns how many.
+func (z *summaries) workOut(ctx context.Context, messages []store.Message, found []outcome, missing []int) int {
+	var next, room atomic.Int64
 	work := func(maker *maker) {
-		for {
+		for room.Load() <= summaryRoom {
 			n := int(next.Add(1)) - 1
 			if n >= len(missing) {
 				return
 			}
 			i := missing[n]
 			found[i] = z.make(ctx, maker, messages[i])
+			if found[i].Summary != nil {
+				room.Add(int64(found[i].Room()))
+			}
 		}
 	}
 	var wg sync.WaitGroup
@@ -134,7 +169,8 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 	}
 	work(&z.makers[0])
 	wg.Wait()
-	for _, i := range missing {
+	made := min(int(next.Load()), len(missing))
+	for _, i := range missing[:made] {
 		if !found[i].loose {
 			z.keep(messages[i].UID, found[i])
 		}
@@ -142,6 +178,7 @@ func (z *summaries) workOut(ctx context.Context, messages []store.Message, found
 	if len(z.fresh) >= freshMessages || len(z.octets) >= freshOctets {
 		z.flush(ctx)
 	}
+	return made
 }
 
 // make sums up a message. A summary that must not be kept, since the file was altered

@@ -193,16 +193,23 @@ func (s *Session) matching(ctx context.Context, q *search.Query, ats []int, summ
 		for i, at := range batch {
 			messages[i] = snap.At(at)
 		}
-		found := make([]outcome, len(batch))
-		if known != nil {
-			found = known.of(ctx, messages)
+		match := func(i int, found outcome) error {
+			ok, err := q.Match(ctx, messages[i], found.Summary)
+			if err == nil {
+				answer(batch[i], ok, found.Summary)
+			}
+			return err
 		}
-		for i, m := range messages {
-			ok, err := q.Match(ctx, m, found[i].Summary)
-			if err != nil {
+		if known != nil {
+			if err := known.each(ctx, messages, match); err != nil {
 				return err
 			}
-			answer(batch[i], ok, found[i].Summary)
+			continue
+		}
+		for i := range messages {
+			if err := match(i, outcome{}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
