@@ -3,11 +3,13 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net/netip"
 	"time"
 
 	"rtls/internal/auth"
 	"rtls/internal/cli"
+	"rtls/internal/imap/handover"
 	"rtls/internal/imap/session"
 )
 
@@ -51,29 +53,34 @@ func (c *conn) serve() {
 	state := secure.ConnectionState()
 	log = log.With("tls", tls.VersionName(state.Version), "cipher", tls.CipherSuiteName(state.CipherSuite))
 	log.Info("connect")
-	s := session.New(&session.Config{
-		Hostname:     cfg.Hostname,
-		Backend:      backend{c, auth.Peer{Addr: c.peer, TLS: &state}},
-		Logger:       log,
-		NoGreeting:   c.inClear,
-		Admin:        cfg.Admin,
-		AppendLimit:  cfg.AppendLimit,
-		Compress:     cfg.Compress,
-		MaxFailures:  cfg.MaxFailures,
-		MaxFollowed:  cfg.MaxFollowed,
-		LoginTimeout: cfg.LoginTimeout,
-		IdleTimeout:  cfg.IdleTimeout,
-		DataTimeout:  cfg.DataTimeout,
-		WriteTimeout: cfg.WriteTimeout,
-		KeepAlive:    cfg.KeepAlive,
-
-		SearchTimeout: cfg.SearchTimeout,
-		ProgressEvery: cfg.ProgressEvery,
-	}, secure)
+	sc := cfg.sessionConfig(log)
+	sc.Backend, sc.NoGreeting = backend{c, auth.Peer{Addr: c.peer, TLS: &state}}, c.inClear
+	s := session.New(sc, secure)
 	if !c.pool.ready(c, s, &state) {
 		s.Stop()
 	}
 	_ = s.Run(c.pool.work) // the session has logged why it ended
+}
+
+// sessionConfig is what all sessions have in common, after login.
+func (s *Server) sessionConfig(log *slog.Logger) *session.Config {
+	return &session.Config{
+		Hostname:     s.Hostname,
+		Logger:       log,
+		Admin:        s.Admin,
+		AppendLimit:  s.AppendLimit,
+		Compress:     s.Compress,
+		MaxFailures:  s.MaxFailures,
+		MaxFollowed:  s.MaxFollowed,
+		LoginTimeout: s.LoginTimeout,
+		IdleTimeout:  s.IdleTimeout,
+		DataTimeout:  s.DataTimeout,
+		WriteTimeout: s.WriteTimeout,
+		KeepAlive:    s.KeepAlive,
+
+		SearchTimeout: s.SearchTimeout,
+		ProgressEvery: s.ProgressEvery,
+	}
 }
 
 // handshake secures the connection. Nothing is set up for a client before that.
@@ -127,10 +134,10 @@ func (t timed) Next(ctx context.Context, response []byte) ([]byte, bool, error) 
 	return t.Exchange.Next(ctx, response)
 }
 
-func (b backend) Open(ctx context.Context, user string) (session.Opened, error) {
+func (b backend) Open(ctx context.Context, user, client string) (session.Opened, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.c.pool.cfg.LoginTimeout)
 	defer cancel()
-	opened, err := b.c.pool.accounts.get(ctx, user)
+	opened, err := b.open(ctx, user, client)
 	if err != nil {
 		return opened, err
 	}
@@ -141,4 +148,19 @@ func (b backend) Open(ctx context.Context, user string) (session.Opened, error) 
 		release()
 	}
 	return opened, nil
+}
+
+func (b backend) open(ctx context.Context, user, client string) (session.Opened, error) {
+	hand := b.c.pool.cfg.Hand
+	if hand == nil {
+		return b.c.pool.accounts.get(ctx, user)
+	}
+	there, err := hand(ctx, handover.Client{
+		User: user, Remote: b.c.raw.RemoteAddr().String(), Program: client,
+		TLS: tls.VersionName(b.peer.TLS.Version), Cipher: tls.CipherSuiteName(b.peer.TLS.CipherSuite),
+	})
+	if err != nil {
+		return session.Opened{}, err
+	}
+	return session.Opened{Elsewhere: there, Release: func() { there.Close() }}, nil
 }

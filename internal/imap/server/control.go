@@ -7,10 +7,12 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"rtls/internal/imap/control"
+	"rtls/internal/imap/session"
 )
 
 // counted counts the octets of a connection.
@@ -45,16 +47,29 @@ func (p *pool) control(ctx context.Context) {
 // List shows all connections, in the order of their ids.
 func (p *pool) List() []control.Session {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	all := make([]control.Session, 0, len(p.conns))
+	sessions := make(map[uint64]*session.Session)
 	for c := range p.conns {
 		all = append(all, c.shown())
+		sessions[c.id] = c.session
 	}
+	p.mu.Unlock()
+	var wg sync.WaitGroup // other processes may be asked
+	for i := range all {
+		if s := sessions[all[i].ID]; s != nil {
+			wg.Go(func() {
+				shown := s.Shown()
+				all[i].State, all[i].Mailbox, all[i].Client = cmp.Or(shown.State, "login"), shown.Mailbox, shown.Client
+			})
+		}
+	}
+	wg.Wait()
 	slices.SortFunc(all, func(a, b control.Session) int { return cmp.Compare(a.ID, b.ID) })
 	return all
 }
 
-// shown must be called with the pool's mu held.
+// shown is a connection without what its session says. It must be called with the pool's
+// mu held.
 func (c *conn) shown() control.Session {
 	s := control.Session{
 		ID: c.id, User: c.user, Remote: c.raw.RemoteAddr().String(), Since: c.since,
@@ -62,9 +77,7 @@ func (c *conn) shown() control.Session {
 	}
 	switch {
 	case c.session != nil:
-		shown := c.session.Shown()
 		s.TLS, s.Cipher = tls.VersionName(c.version), tls.CipherSuiteName(c.suite)
-		s.State, s.Mailbox, s.Client = cmp.Or(shown.State, "login"), shown.Mailbox, shown.Client
 	case c.inClear:
 		s.State = "clear"
 	default:

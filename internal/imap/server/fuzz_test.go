@@ -35,7 +35,7 @@ func (openDoor) Password(_ context.Context, user, _ string) (auth.Login, error) 
 
 func (b openDoor) Start(mechanism string) auth.Exchange { return auth.NewPlain(mechanism, b.Password) }
 
-func (b openDoor) Open(context.Context, string) (session.Opened, error) {
+func (b openDoor) Open(context.Context, string, string) (session.Opened, error) {
 	return session.Opened{Account: b.account, Release: func() {}}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"rtls/internal/accept"
 	"rtls/internal/auth"
 	"rtls/internal/imap/fulltext"
+	"rtls/internal/imap/handover"
 	"rtls/internal/imap/session"
 	"rtls/store"
 )
@@ -31,8 +32,9 @@ type Authenticator interface {
 
 var _ Authenticator = (*auth.Gate)(nil)
 
-// Server serves IMAP. Hostname, TLS, Auth and OpenAccount are required; zero
-// limits stand for the defaults named beside them.
+// Server serves IMAP. Hostname, TLS, Auth and OpenAccount or Hand are required, for
+// ServeHanded Hostname and OpenAccount; zero limits stand for the defaults named beside
+// them.
 type Server struct {
 	Hostname string
 	TLS      *tls.Config
@@ -40,7 +42,10 @@ type Server struct {
 	// OpenAccount opens the account of a user whose password was right. Sessions of
 	// one user share it.
 	OpenAccount func(ctx context.Context, user string) (*store.Account, error)
-	Logger      *slog.Logger // default: discard
+	// Hand has another process serve a user whose password was right; it fills in what is
+	// left. With it there is no OpenAccount.
+	Hand   func(ctx context.Context, c handover.Client) (*handover.Session, error)
+	Logger *slog.Logger // default: discard
 	// StartTLS are further listeners, whose clients speak in clear up to STARTTLS and
 	// can do nothing before it. Serve closes them, too.
 	StartTLS []net.Listener
@@ -109,15 +114,7 @@ func (s *Server) withDefaults() *Server {
 // The listeners are plain TCP: TLS is this server's business.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	cfg := s.withDefaults()
-	// Commands outlive ctx: they are cancelled when Grace is over.
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	p := &pool{
-		cfg: cfg, work: work,
-		accounts: accounts{open: cfg.OpenAccount, texts: cfg.TextIndex, turns: fulltext.NewTurns(), most: cfg.MaxPerUser, keep: cfg.Keep, log: cfg.Logger, users: make(map[string]*shared)},
-		conns:    make(map[*conn]struct{}),
-		perAddr:  make(map[string]int),
-	}
+	p := newPool(ctx, cfg)
 	all := slices.Concat(listeners, cfg.StartTLS)
 	failed := make(chan error, len(all))
 	for i, l := range all {
@@ -139,21 +136,15 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	for _, l := range all {
 		l.Close()
 	}
-	p.shut()
-	late := time.AfterFunc(cfg.Grace, func() {
-		cancel()
-		p.kill()
-	})
-	defer late.Stop()
-	p.wg.Wait()
-	p.accounts.shut()
+	p.finish()
 	return err
 }
 
 // pool is the set of open connections of one Serve.
 type pool struct {
 	cfg      *Server
-	work     context.Context
+	work     context.Context // of commands
+	cancel   context.CancelFunc
 	accounts accounts
 	wg       sync.WaitGroup
 
@@ -163,6 +154,32 @@ type pool struct {
 	before  int            // connections before login
 	perAddr map[string]int // the same by address
 	shutd   bool
+}
+
+// newPool makes one without connections. Commands outlive ctx: they are cancelled when
+// Grace is over.
+func newPool(ctx context.Context, cfg *Server) *pool {
+	p := &pool{
+		cfg:      cfg,
+		accounts: accounts{open: cfg.OpenAccount, texts: cfg.TextIndex, turns: fulltext.NewTurns(), most: cfg.MaxPerUser, keep: cfg.Keep, log: cfg.Logger, users: make(map[string]*shared)},
+		conns:    make(map[*conn]struct{}),
+		perAddr:  make(map[string]int),
+	}
+	p.work, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return p
+}
+
+// finish ends all connections: those that run a command when it is over, or Grace.
+func (p *pool) finish() {
+	defer p.cancel()
+	p.shut()
+	late := time.AfterFunc(p.cfg.Grace, func() {
+		p.cancel()
+		p.kill()
+	})
+	defer late.Stop()
+	p.wg.Wait()
+	p.accounts.shut()
 }
 
 // start serves a connection, or closes it if there are too many: before TLS there

@@ -80,12 +80,16 @@ func (s *Session) Kick() { s.end(errKicked) }
 
 func (s *Session) end(reason error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.ending == nil {
 		s.ending = reason
 	}
 	if s.waiting {
 		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	relaying := s.relaying
+	s.mu.Unlock()
+	if relaying {
+		s.endElsewhere(reason)
 	}
 }
 
@@ -116,11 +120,15 @@ type Shown struct {
 }
 
 // Shown is how the session stood when it last waited for its client. It may be called
-// from any goroutine.
+// from any goroutine, and may have to ask another process.
 func (s *Session) Shown() Shown {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.shown
+	relaying, shown := s.relaying, s.shown
+	s.mu.Unlock()
+	if relaying {
+		return s.elsewhere.Shown()
+	}
+	return shown
 }
 
 // awaited says that the client has begun something, and replaces an error that

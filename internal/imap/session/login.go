@@ -21,18 +21,22 @@ const (
 	capabilitiesBefore = " SASL-IR LITERAL+ ID ENABLE"
 	capabilitiesAfter  = "IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE IDLE NAMESPACE NOTIFY CHILDREN UNSELECT UIDPLUS MOVE " +
 		"BINARY ESEARCH MULTISEARCH SEARCHRES SORT SORT=DISPLAY ESORT CONTEXT=SEARCH CONTEXT=SORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN LIST-EXTENDED LIST-METADATA LIST-STATUS METADATA STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE " +
-		"CONDSTORE QRESYNC INPROGRESS MULTIAPPEND CATENATE URL-PARTIAL REPLACE OBJECTID PARTIAL PREVIEW QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE SAVEDATE UIDONLY UTF8=ACCEPT UNAUTHENTICATE APPENDLIMIT="
+		"CONDSTORE QRESYNC INPROGRESS MULTIAPPEND CATENATE URL-PARTIAL REPLACE OBJECTID PARTIAL PREVIEW QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE SAVEDATE UIDONLY UTF8=ACCEPT"
 )
 
 func (s *Session) capabilities() string {
-	if s.account != nil {
-		more := ""
-		if s.cfg.Compress {
-			more = " COMPRESS=DEFLATE"
-		}
-		return capabilitiesAfter + strconv.FormatInt(s.cfg.AppendLimit, 10) + more
-	}
 	var b strings.Builder
+	if s.account != nil || s.elsewhere != nil {
+		b.WriteString(capabilitiesAfter)
+		if s.mayLeave() {
+			b.WriteString(" UNAUTHENTICATE")
+		}
+		b.WriteString(" APPENDLIMIT=" + strconv.FormatInt(s.cfg.AppendLimit, 10))
+		if s.cfg.Compress {
+			b.WriteString(" COMPRESS=DEFLATE")
+		}
+		return b.String()
+	}
 	b.WriteString("IMAP4rev1 IMAP4rev2")
 	for _, name := range s.mechanisms {
 		b.WriteString(" AUTH=" + name)
@@ -74,13 +78,11 @@ func (s *Session) notIn(login auth.Login, err error) error {
 
 // in opens the account of a user who has logged in.
 func (s *Session) in(ctx context.Context, login auth.Login) error {
-	opened, err := s.cfg.Backend.Open(ctx, login.User)
+	opened, err := s.cfg.Backend.Open(ctx, login.User, s.client)
 	if err != nil {
 		return err
 	}
-	s.account, s.texts, s.release, s.user = opened.Account, opened.Text, opened.Release, login.User
-	s.lex.SetLimits(s.cfg.limitsAfter())
-	s.log = s.log.With("user", cli.Printable(login.User))
+	s.enter(login.User, opened)
 	log := s.log.With("mechanism", login.Mechanism)
 	if login.App != "" {
 		log = log.With("app", login.App)
@@ -89,6 +91,17 @@ func (s *Session) in(ctx context.Context, login auth.Login) error {
 	s.ok("CAPABILITY "+s.capabilities(), "logged in")
 	return nil
 }
+
+// enter makes the session one of a user.
+func (s *Session) enter(user string, opened Opened) {
+	s.account, s.elsewhere, s.texts, s.release, s.user = opened.Account, opened.Elsewhere, opened.Text, opened.Release, user
+	s.lex.SetLimits(s.cfg.limitsAfter())
+	s.log = s.log.With("user", cli.Printable(user))
+}
+
+// mayLeave says whether there is UNAUTHENTICATE: not where the login was in another
+// process than the session is.
+func (s *Session) mayLeave() bool { return s.cfg.Backend != nil && s.elsewhere == nil }
 
 // maxSteps bounds the challenges of one exchange.
 const maxSteps = 8
@@ -223,6 +236,9 @@ func (s *Session) enableCondStore() {
 
 // unauthenticate is RFC 8437: as if the connection were new.
 func (s *Session) unauthenticate() error {
+	if !s.mayLeave() {
+		return wire.Syntaxf("UNAUTHENTICATE is not announced")
+	}
 	s.leave()
 	s.user, s.enabled = "", enabled{}
 	s.commands, s.octets, s.greeted = 0, 0, time.Now()

@@ -42,6 +42,9 @@ func (s *Session) next(ctx context.Context) error {
 	if _, ok := cmd.(command.Compress); ok && reply == nil {
 		s.compressFromHere()
 	}
+	if s.elsewhere != nil {
+		return s.relay()
+	}
 	return nil
 }
 

@@ -44,15 +44,17 @@ type Backend interface {
 	Password(ctx context.Context, user, password string) (auth.Login, error)
 	// Start begins an exchange, or returns nil if there is no such mechanism.
 	Start(mechanism string) auth.Exchange
-	// Open opens the account of a user who has logged in: ErrTooMany.
-	Open(ctx context.Context, user string) (Opened, error)
+	// Open opens the account of a user who has logged in: ErrTooMany. client is what the
+	// client has said of itself.
+	Open(ctx context.Context, user, client string) (Opened, error)
 }
 
-// Opened is an account that a session uses.
+// Opened is an account that a session uses, or the process that goes on with the session.
 type Opened struct {
-	Account *store.Account
-	Text    *fulltext.Keeper // nil: there is no index of texts
-	Release func()           // is called when the session has no more use for the account
+	Account   *store.Account
+	Text      *fulltext.Keeper // nil: there is no index of texts
+	Elsewhere Elsewhere        // nil: the session goes on here; else there is no account
+	Release   func()           // is called when the session has no more use for it
 }
 
 // ErrTooMany says that the user has too many sessions.
@@ -61,7 +63,7 @@ var ErrTooMany = errors.New("too many sessions of this user")
 // Config is what a session needs. All fields are required.
 type Config struct {
 	Hostname string
-	Backend  Backend
+	Backend  Backend      // not needed by Resume
 	Logger   *slog.Logger // with the attributes that name the connection
 
 	// NoGreeting says that the client was greeted before STARTTLS.
@@ -112,6 +114,7 @@ type Session struct {
 	mechanisms []string // to log in with
 	user       string
 	account    *store.Account   // nil before login
+	elsewhere  Elsewhere        // nil: the session does not go on there
 	texts      *fulltext.Keeper // nil: there is none
 	release    func()
 	sel        *selected // nil without a selected mailbox
@@ -136,11 +139,12 @@ type Session struct {
 	metadataSeq uint64   // of the last change of annotations that the client knows of
 	ownMetadata []uint64 // changes of its own behind that
 
-	mu      sync.Mutex // guards what follows
-	shown   Shown
-	waiting bool  // for a command
-	ending  error // why it is to end; nil: it is not
-	cut     bool  // nothing is read any more: writing has failed
+	mu       sync.Mutex // guards what follows
+	shown    Shown
+	waiting  bool  // for a command
+	relaying bool  // elsewhere has the session
+	ending   error // why it is to end; nil: it is not
+	cut      bool  // nothing is read any more: writing has failed
 }
 
 // enabled is what a client has asked for with ENABLE, or by using it.
@@ -151,7 +155,25 @@ type enabled struct {
 // New prepares a session on a connection that is secure already. The caller
 // closes the connection after Run.
 func New(cfg *Config, conn net.Conn) *Session {
-	s := &Session{cfg: cfg, conn: conn, from: conn, to: conn, log: cfg.Logger, mechanisms: cfg.Backend.Mechanisms()}
+	s := newSession(cfg, conn)
+	s.mechanisms = cfg.Backend.Mechanisms()
+	return s
+}
+
+// Resume prepares a session of a user who has logged in elsewhere: the connection is that
+// of package handover. client is what the client has said of itself. The session cannot be
+// left with UNAUTHENTICATE.
+func Resume(cfg *Config, conn net.Conn, user, client string, opened Opened) *Session {
+	resumed := *cfg
+	resumed.Backend, resumed.NoGreeting = nil, true
+	s := newSession(&resumed, conn)
+	s.client = client
+	s.enter(user, opened)
+	return s
+}
+
+func newSession(cfg *Config, conn net.Conn) *Session {
+	s := &Session{cfg: cfg, conn: conn, from: conn, to: conn, log: cfg.Logger}
 	s.w = wire.NewWriter(sink{s})
 	s.lex = wire.NewLexer(source{s}, limitsBefore, func() error {
 		s.w.Line("+ go ahead")
@@ -185,6 +207,9 @@ func (f fatal) Unwrap() error { return f.err }
 func (s *Session) Run(ctx context.Context) (err error) {
 	defer func() {
 		reason := "logout"
+		if errors.Is(err, errElsewhere) {
+			return // that process says it
+		}
 		if err != nil {
 			reason = err.Error()
 		}
@@ -234,8 +259,8 @@ func (s *Session) farewell(err error) {
 func (s *Session) leave() {
 	s.unselect()
 	s.endNotify()
-	if s.account != nil {
+	if s.release != nil {
 		s.release()
-		s.account = nil
+		s.release, s.account = nil, nil
 	}
 }

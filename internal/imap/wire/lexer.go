@@ -201,5 +201,11 @@ func (l *Lexer) Line() (string, error) {
 // Buffered is the number of octets that were received and not yet read.
 func (l *Lexer) Buffered() int { return l.r.Buffered() }
 
+// Rest is what was received and not yet read, until the next call of another method.
+func (l *Lexer) Rest() []byte {
+	rest, _ := l.r.Peek(l.r.Buffered()) // it is there
+	return rest
+}
+
 // Empty reports whether the command is an empty line.
 func (l *Lexer) Empty() bool { return len(l.line) == 0 && !l.tooLong }
