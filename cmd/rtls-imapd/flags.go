@@ -27,6 +27,7 @@ const (
 	modeMailbox
 	modeTransfer
 	modeCheckConfig
+	modeWorker
 	modeVersion
 	modeHelp
 )
@@ -131,6 +132,7 @@ func parseArgs(args []string) (*options, error) {
 	fs.BoolVar(&o.startTLS, "starttls", false, "")
 	fs.StringVar(&o.ca, "ca", "", "")
 	check := fs.Bool("check-config", false, "")
+	worker := fs.Bool(workerFlag, false, "")
 	version := fs.Bool("version", false, "")
 	help := fs.BoolP("help", "h", false, "")
 	if err := fs.Parse(args); err != nil {
@@ -142,6 +144,9 @@ func parseArgs(args []string) (*options, error) {
 		return &o, nil
 	case *version:
 		o.mode = modeVersion
+		return &o, nil
+	case *worker:
+		o.mode = modeWorker
 		return &o, nil
 	case o.config == "":
 		return nil, usageError(errors.New("--config takes the name of a file"))

@@ -53,6 +53,8 @@ func run(ctx context.Context, env cli.Env) error {
 		return audit(ctx, env, o)
 	case modeCheckConfig:
 		return checkConfig(env, o)
+	case modeWorker:
+		return work(ctx, env)
 	}
 	return serve(ctx, env, o)
 }

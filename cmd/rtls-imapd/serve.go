@@ -47,7 +47,7 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
 	watcher := &store.Watcher{Logger: logger}
 	defer watcher.Close()
-	uid, gid, err := mailOwner(f)
+	uid, gid, several, err := servesAs(f)
 	if err != nil {
 		return err
 	}
@@ -68,6 +68,13 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 	defer closeAll(append(listeners, s.StartTLS...))
 	if err := owner.Become(uid, gid); err != nil {
 		return cli.Errorf(cli.OSErr, "%w", err)
+	}
+	if several {
+		pool, err := handOver(s, f, env, logger)
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
 	}
 	gate := s.Auth.(*auth.Gate)
 	if err := remember(f, gate, logger); err != nil {
@@ -101,7 +108,12 @@ func serve(ctx context.Context, env cli.Env, o *options) error {
 }
 
 // checkState makes sure that the server can remember things, and makes nothing.
-func checkState(f *config.File, logger *slog.Logger) error {
+func checkState(f *config.File, several bool, logger *slog.Logger) error {
+	if several {
+		if err := rootsAlone(f.StateDir()); err != nil {
+			return err
+		}
+	}
 	dir := f.StateDir()
 	_, err := auth.OpenState(dir, logger)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,46 +158,70 @@ func newServer(f *config.File, logger *slog.Logger, watcher *store.Watcher) (*se
 		return nil, nil, err
 	}
 	letCertificatesIn(f, gate)
-	accounts := &accounts{users: directory, options: &store.Options{Hostname: f.Hostname, Logger: logger, Watcher: watcher, Keep: keepMailboxes}}
+	s := settingsOf(f).server(directory.Lookup, logger, watcher)
+	s.TLS, s.Auth = certs.Config(), gate
+	s.MaxConns, s.MaxPerAddr = f.IMAPD.MaxConnections, f.IMAPD.MaxPerAddress
+	s.HandshakeTimeout = time.Duration(f.IMAPD.LoginTime)
+	return s, certs, nil
+}
+
+// settings are what sessions have of the configuration. The rest can hold secrets.
+type settings struct {
+	Hostname, Admin                  string
+	Compress                         bool
+	MaxPerUser                       int
+	MaxMessage                       int64
+	LoginTime, StallTime, SearchTime time.Duration
+}
+
+func settingsOf(f *config.File) settings {
+	return settings{
+		Hostname: f.Hostname, Admin: f.IMAPD.Admin, Compress: f.IMAPD.Compress,
+		MaxPerUser: f.IMAPD.MaxPerUser, MaxMessage: int64(f.IMAPD.MaxMessage),
+		LoginTime: time.Duration(f.IMAPD.LoginTime), StallTime: time.Duration(f.IMAPD.StallTime), SearchTime: time.Duration(f.IMAPD.SearchTime),
+	}
+}
+
+// server makes a server of those users that lookup finds. All accounts use watcher.
+func (s settings) server(lookup lookup, logger *slog.Logger, watcher *store.Watcher) *server.Server {
+	accounts := &accounts{lookup: lookup, options: &store.Options{Hostname: s.Hostname, Logger: logger, Watcher: watcher, Keep: keepMailboxes}}
 	return &server.Server{
-		Hostname:    f.Hostname,
-		TLS:         certs.Config(),
-		Auth:        gate,
+		Hostname:    s.Hostname,
 		OpenAccount: accounts.open,
 		TextIndex:   accounts.hasTextIndex,
-		Admin:       f.IMAPD.Admin,
-		Compress:    f.IMAPD.Compress,
-		MaxConns:    f.IMAPD.MaxConnections,
-		MaxPerAddr:  f.IMAPD.MaxPerAddress,
-		MaxPerUser:  f.IMAPD.MaxPerUser,
-		AppendLimit: int64(f.IMAPD.MaxMessage),
+		Admin:       s.Admin,
+		Compress:    s.Compress,
+		MaxPerUser:  s.MaxPerUser,
+		AppendLimit: s.MaxMessage,
 		Keep:        keepAccount,
 		Logger:      logger,
 
-		HandshakeTimeout: time.Duration(f.IMAPD.LoginTime),
-		LoginTimeout:     time.Duration(f.IMAPD.LoginTime),
-		DataTimeout:      time.Duration(f.IMAPD.StallTime),
-		WriteTimeout:     time.Duration(f.IMAPD.StallTime),
-		SearchTimeout:    time.Duration(f.IMAPD.SearchTime),
-	}, certs, nil
+		LoginTimeout:  s.LoginTime,
+		DataTimeout:   s.StallTime,
+		WriteTimeout:  s.StallTime,
+		SearchTimeout: s.SearchTime,
+	}
 }
+
+// lookup finds a user, as users.Directory does.
+type lookup func(name string) (r users.Record, ok bool, err error)
 
 // accounts opens the accounts of users.
 type accounts struct {
-	users   *users.Directory
+	lookup  lookup
 	options *store.Options
 }
 
 // hasTextIndex says whether a user has an index of texts. In doubt there is none.
 func (a *accounts) hasTextIndex(user string) bool {
-	r, _, _ := a.users.Lookup(user)
+	r, _, _ := a.lookup(user)
 	return r.TextIndex
 }
 
 // open opens a known user's account, and makes it where there is none: the user may
 // have come into the file by another way than user add.
 func (a *accounts) open(ctx context.Context, user string) (*store.Account, error) {
-	r, ok, err := a.users.Lookup(user)
+	r, ok, err := a.lookup(user)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +229,7 @@ func (a *accounts) open(ctx context.Context, user string) (*store.Account, error
 		return nil, store.ErrNoAccount
 	}
 	if uid, _, err := owner.Of(r.Dir); err == nil && uid != os.Geteuid() {
-		return nil, fmt.Errorf("%s belongs to uid %d, and %s serves as uid %d", r.Dir, uid, name, os.Geteuid())
+		return nil, fmt.Errorf("%s belongs to uid %d, and %s serves as uid %d; start it as root", r.Dir, uid, name, os.Geteuid())
 	}
 	options := *a.options
 	options.Quota = store.Quota{Bytes: r.Quota, Messages: r.QuotaMessages}
@@ -274,7 +310,7 @@ func checkConfig(env cli.Env, o *options) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	uid, gid, err := mailOwner(f)
+	uid, gid, several, err := servesAs(f)
 	if err != nil {
 		return err
 	}
@@ -288,7 +324,7 @@ func checkConfig(env cli.Env, o *options) error {
 	if wrong, err := s.Auth.(*auth.Gate).Users.Check(); err == nil && len(wrong) > 0 {
 		return cli.Errorf(cli.Config, "lines of %s that are wrong: %d", f.Store.Users, len(wrong))
 	}
-	if err := checkState(f, logger); err != nil {
+	if err := checkState(f, several, logger); err != nil {
 		return err
 	}
 	if err := checkValidity(certs, logger); err != nil {

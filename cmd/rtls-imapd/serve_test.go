@@ -21,7 +21,7 @@ func TestAccountOfSomebodyElse(t *testing.T) {
 	if err := os.WriteFile(c.Users, []byte("alice:*\nbob:*\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &accounts{users: users.NewDirectory(c), options: &store.Options{Hostname: "localhost"}}
+	a := &accounts{lookup: users.NewDirectory(c).Lookup, options: &store.Options{Hostname: "localhost"}}
 	for _, user := range []string{"alice", "bob"} {
 		account, err := a.open(t.Context(), user)
 		if err != nil {
