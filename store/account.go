@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -155,6 +156,9 @@ func Open(dir string, opt *Options) (*Account, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open account: %w", err)
+	}
+	if path, err := a.obstacle(a.maildir()); err != nil || path != "" {
+		return nil, fmt.Errorf("open account: %w", cmp.Or(err, fmt.Errorf("%s is no directory, and links are not followed", path)))
 	}
 	if info.Mode.Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%w: %s; chmod 700 it", ErrPermissions, a.dir)

@@ -271,7 +271,16 @@ func (c *checker) checkFolder(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if !info.Mode.IsDir() || c.a.isMailbox(dir) {
+	if info.Mode.IsRegular() {
+		return nil
+	}
+	switch path, err := c.a.obstacle(dir); {
+	case err != nil:
+		return err
+	case path != "":
+		f := Finding{Kind: KindDirectory, Path: path, Text: "is no directory, and links are not followed: nobody sees what is behind it"}
+		return c.found(ctx, f, nil)
+	case c.a.isMailbox(dir):
 		return nil
 	}
 	half := func() error {

@@ -163,6 +163,13 @@ var damages = []struct {
 	{name: "name of no mailbox", kind: KindDirectory, text: "cannot be the name", stays: true, do: func(t testing.TB, dir string) {
 		mustDo(t, os.MkdirAll(filepath.Join(dir, "Maildir", ".a..b", "cur"), 0o700))
 	}},
+	{name: "link to a mailbox", kind: KindDirectory, text: "links are not followed", stays: true, do: func(t testing.TB, dir string) {
+		mustDo(t, os.Symlink(".Dest", filepath.Join(dir, "Maildir", ".Link")))
+	}},
+	{name: "link in a mailbox", kind: KindDirectory, text: "links are not followed", stays: true, do: func(t testing.TB, dir string) {
+		mustDo(t, os.Mkdir(filepath.Join(dir, "Maildir", ".Half"), 0o700))
+		mustDo(t, os.Symlink("../.Dest/cur", filepath.Join(dir, "Maildir", ".Half", "cur")))
+	}},
 	{name: "no identity", kind: KindIdentity, text: "missing", do: func(t testing.TB, dir string) {
 		mustDo(t, os.Remove(filepath.Join(dir, "Maildir", identityFile)))
 	}},

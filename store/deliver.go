@@ -49,7 +49,7 @@ func (a *Account) Deliver(ctx context.Context, mailbox string) (*Delivery, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	dir, err := a.mailboxDir(mailbox)
+	dir, err := a.deliveryDir(mailbox)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func (d *Delivery) Share(ctx context.Context, a *Account, mailbox string) (*Deli
 	if d.settled {
 		return nil, fs.ErrClosed
 	}
-	dir, err := a.mailboxDir(mailbox)
+	dir, err := a.deliveryDir(mailbox)
 	if err != nil {
 		return nil, err
 	}

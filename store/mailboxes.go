@@ -112,6 +112,22 @@ func (a *Account) mailboxIn(dir string) (bool, error) {
 	return true, nil
 }
 
+// obstacle is what is in the place of one of a mailbox's directories and is none: most
+// often a symbolic link, which is not followed. It is empty if there is no such thing.
+func (a *Account) obstacle(dir string) (path string, err error) {
+	for _, d := range []string{dir, filepath.Join(dir, "cur"), filepath.Join(dir, "new")} {
+		info, err := a.fs.Stat(d)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return "", fmt.Errorf("look for mailbox: %w", err)
+		case !info.Mode.IsDir():
+			return d, nil
+		}
+	}
+	return "", nil
+}
+
 // isMailbox is mailboxIn where one that cannot be looked at is as good as none.
 func (a *Account) isMailbox(dir string) bool {
 	there, err := a.mailboxIn(dir)
@@ -156,8 +172,24 @@ func (a *Account) existing(name string) (string, error) {
 	return dir, err
 }
 
+// deliveryDir is the directory of a mailbox for what is delivered: it may lack some of
+// its own, which are made when they are needed, but mail does not go where nobody would
+// see it. It fails with ErrNoMailbox.
+func (a *Account) deliveryDir(name string) (string, error) {
+	dir, err := a.mailboxDir(name)
+	if err != nil {
+		return "", err
+	}
+	path, err := a.obstacle(dir)
+	if err == nil && path != "" {
+		err = fmt.Errorf("%w: %q, since %s is no directory", ErrNoMailbox, name, path)
+	}
+	return dir, err
+}
+
 // CreateMailbox makes a mailbox, and the mailboxes above it in the hierarchy. It
-// fails with ErrMailboxExists and ErrName.
+// fails with ErrMailboxExists, and with ErrName, also where something that is no
+// directory has the place of one.
 func (a *Account) CreateMailbox(ctx context.Context, name, specialUse string) error {
 	name, err := cleanName(name)
 	if err != nil {
@@ -210,6 +242,12 @@ func (a *Account) makeMailbox(tx index.Tx, name, specialUse string) error {
 	}
 	if there, err := a.mailboxIn(dir); there || err != nil {
 		return err
+	}
+	switch path, err := a.obstacle(dir); {
+	case err != nil:
+		return err
+	case path != "":
+		return fmt.Errorf("%w: %q, since %s is no directory", ErrName, name, path)
 	}
 	if err := a.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create mailbox: %w", err)
@@ -362,7 +400,11 @@ func (a *Account) RenameMailbox(ctx context.Context, from, to string) error {
 }
 
 func (a *Account) renameDir(tx index.Tx, from, to string) error {
-	if err := a.fs.Rename(from, to); err != nil {
+	err := a.fs.Rename(from, to)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: there is something in the place of its directory", ErrName)
+	}
+	if err != nil {
 		return err
 	}
 	a.forget(from)

@@ -209,6 +209,56 @@ func TestForeignDirectories(t *testing.T) {
 	}
 }
 
+// What leads elsewhere is no mailbox, and takes no mail: nobody would see it.
+func TestNoMailBehindLinks(t *testing.T) {
+	for _, place := range []string{".Link", ".Link/cur", ".Link/new"} {
+		a := newTestAccount(t)
+		outside := t.TempDir()
+		if sub := filepath.Base(place); sub != place {
+			must(t, a.CreateMailbox(t.Context(), "Link", ""))
+			must(t, os.Remove(filepath.Join(a.maildir(), place)))
+		}
+		must(t, os.Symlink(outside, filepath.Join(a.maildir(), place)))
+		if _, err := a.Deliver(t.Context(), "Link"); !errors.Is(err, ErrNoMailbox) {
+			t.Errorf("%s: Deliver: %v", place, err)
+		}
+		d, err := a.Deliver(t.Context(), inbox)
+		must(t, err)
+		if _, err := d.Share(t.Context(), a, "Link"); !errors.Is(err, ErrNoMailbox) {
+			t.Errorf("%s: Share: %v", place, err)
+		}
+		must(t, d.Abort())
+		if place != ".Link/new" { // what is in cur/ is shown
+			wantNames(t, a, inbox)
+			for _, name := range []string{"Link", "Link/Below"} {
+				if err := a.CreateMailbox(t.Context(), name, ""); !errors.Is(err, ErrName) {
+					t.Errorf("%s: CreateMailbox %s: %v", place, name, err)
+				}
+			}
+		}
+		must(t, a.CreateMailbox(t.Context(), "Other", ""))
+		if err := a.RenameMailbox(t.Context(), "Other", "Link"); !errors.Is(err, ErrName) && !errors.Is(err, ErrMailboxExists) {
+			t.Errorf("%s: RenameMailbox: %v", place, err)
+		}
+		if left := tree(t, outside); len(left) > 0 {
+			t.Errorf("%s: behind the link are %v", place, left)
+		}
+	}
+}
+
+func TestAccountBehindLinks(t *testing.T) {
+	for _, place := range []string{".", "cur", "new"} {
+		dir := filepath.Join(t.TempDir(), "alice")
+		must(t, Create(dir, nil))
+		path := filepath.Join(dir, "Maildir", place)
+		must(t, os.Rename(path, path+"-"))
+		must(t, os.Symlink(path+"-", path))
+		if _, err := Open(dir, nil); err == nil || errors.Is(err, ErrNoAccount) || !strings.Contains(err.Error(), "links are not followed") {
+			t.Errorf("%s: Open: %v", place, err)
+		}
+	}
+}
+
 func FuzzFolderName(f *testing.F) {
 	for _, name := range []string{"INBOX", "inbox/x", "a/b", "Entwürfe", "a&b", "a.b/c.d", "~x", "日本語/台北", "\U0001f600", "a/INBOX", "&", "-", "&-"} {
 		f.Add(name)
