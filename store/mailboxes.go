@@ -69,6 +69,7 @@ func (a *Account) folders() (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list mailboxes: %w", err)
 	}
+	slices.Sort(names) // of two that lead to one name, the first
 	dirs := map[string]string{inbox: a.maildir()}
 	for _, n := range names {
 		if len(n) < 2 || n[0] != '.' {
@@ -147,16 +148,37 @@ func (a *Account) mailboxDir(name string) (string, error) {
 	if there, err := a.mailboxIn(dir); there || err != nil {
 		return dir, err
 	}
-	// Some programs write UTF-8 where Maildir++ has modified UTF-7.
-	plain := filepath.Join(a.maildir(), "."+strings.ReplaceAll(name, separator, "."))
-	if found, err := folderName(filepath.Base(plain)); plain == dir || err != nil || found != name {
-		return dir, nil
+	if found, err := a.foreignDir(name); found != "" || err != nil {
+		return found, err
 	}
-	there, err := a.mailboxIn(plain)
-	if there {
-		return plain, nil
+	return dir, nil
+}
+
+// foreignDir is the directory of a mailbox that another program has written otherwise
+// than folderDir does: with UTF-8 where Maildir++ has modified UTF-7, for instance, or
+// with "Inbox" for INBOX. It is empty if there is none.
+func (a *Account) foreignDir(name string) (string, error) {
+	names, err := a.fs.Names(a.maildir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
 	}
-	return dir, err
+	if err != nil {
+		return "", fmt.Errorf("look for mailbox: %w", err)
+	}
+	slices.Sort(names) // as in folders
+	for _, n := range names {
+		if len(n) < 2 || n[0] != '.' {
+			continue
+		}
+		if found, err := folderName(n); err != nil || found != name {
+			continue
+		}
+		dir := filepath.Join(a.maildir(), n)
+		if there, err := a.mailboxIn(dir); there || err != nil {
+			return dir, err
+		}
+	}
+	return "", nil
 }
 
 // existing is mailboxDir for a mailbox that has to exist.

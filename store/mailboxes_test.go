@@ -209,6 +209,83 @@ func TestForeignDirectories(t *testing.T) {
 	}
 }
 
+// Directories that other programs have written otherwise than this one does are
+// mailboxes to every method, not to the listing alone.
+func TestForeignSpelling(t *testing.T) {
+	a := newTestAccount(t)
+	spelt := map[string]string{
+		"INBOX/foo":     ".Inbox.foo",
+		"INBOX/foo/bar": ".inbox.foo.bar",
+		"a":             ".&AGE-",      // needs no encoding
+		"ä":             ".&AOT-",      // padding bits that are not zero
+		"b&c":           ".b&ACY-c",    // & has a form of its own
+		"äö":            ".&AOQ-&APY-", // two shifts in a row
+	}
+	for name, dir := range spelt {
+		if folderDir(name) == dir {
+			t.Fatalf("%s is as it should be", dir)
+		}
+		mustMakeMaildir(t, filepath.Join(a.maildir(), dir))
+	}
+	var names []string
+	for name := range spelt {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	wantNames(t, a, append([]string{inbox}, names...)...)
+	for _, name := range names {
+		deliver(t, a, name, hello, Meta{})
+		if st, err := a.Status(t.Context(), name); err != nil || st.Messages != 1 {
+			t.Errorf("%s: Status: %+v, %v", name, st, err)
+		}
+		if s := see(t, openMailbox(t, a, name)); s.Len() != 1 {
+			t.Errorf("%s has %s", name, describe(s))
+		}
+		if err := a.CreateMailbox(t.Context(), name, ""); !errors.Is(err, ErrMailboxExists) {
+			t.Errorf("%s: CreateMailbox: %v", name, err)
+		}
+		_, err := a.SetMetadata(t.Context(), name, []Annotation{{"/private/comment", []byte("x")}})
+		must(t, err)
+	}
+	must(t, a.CreateMailbox(t.Context(), "INBOX/foo/below", ""))
+	if there := a.isMailbox(filepath.Join(a.maildir(), ".INBOX.foo")); there {
+		t.Error("INBOX/foo was made a second time")
+	}
+	wantClean(t, a)
+	must(t, a.RenameMailbox(t.Context(), "INBOX/foo", "moved"))
+	must(t, a.DeleteMailbox(t.Context(), "ä"))
+	wantNames(t, a, inbox, "a", "b&c", "moved", "moved/bar", "moved/below", "äö")
+}
+
+func mustMakeMaildir(t *testing.T, dir string) {
+	t.Helper()
+	for _, sub := range []string{"cur", "new", "tmp"} {
+		must(t, os.MkdirAll(filepath.Join(dir, sub), 0o700))
+	}
+}
+
+// Of two directories with one name, the same is the mailbox to every method.
+func TestTwoSpellings(t *testing.T) {
+	for _, dirs := range [][]string{
+		{".INBOX.foo", ".Inbox.foo", ".inbox.foo"}, // the first is ours
+		{".Inbox.foo", ".iNBOX.foo", ".inbox.foo"}, // the first comes first
+	} {
+		a := newTestAccount(t)
+		for _, dir := range dirs {
+			mustMakeMaildir(t, filepath.Join(a.maildir(), dir))
+		}
+		deliver(t, a, "INBOX/foo", hello, Meta{})
+		if names, err := os.ReadDir(filepath.Join(a.maildir(), dirs[0], "new")); err != nil || len(names) != 1 {
+			t.Errorf("the message did not go to %s: %v", dirs[0], err)
+		}
+		all, err := a.folders()
+		must(t, err)
+		if got := filepath.Base(all["INBOX/foo"]); got != dirs[0] {
+			t.Errorf("%s is listed, not %s", got, dirs[0])
+		}
+	}
+}
+
 // What leads elsewhere is no mailbox, and takes no mail: nobody would see it.
 func TestNoMailBehindLinks(t *testing.T) {
 	for _, place := range []string{".Link", ".Link/cur", ".Link/new"} {
