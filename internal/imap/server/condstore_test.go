@@ -89,7 +89,7 @@ func TestCondStore(t *testing.T) {
 	`, high))
 }
 
-// Marking as read tells the mod-sequence in the same response.
+// Marking as read tells the mod-sequence in the same response, and whose it is.
 func TestCondStoreSeen(t *testing.T) {
 	s := newSite(t)
 	s.deliverN(1)
@@ -100,10 +100,19 @@ func TestCondStoreSeen(t *testing.T) {
 		C: a FETCH 1 BODY[TEXT]
 		S: * 1 FETCH (BODY[TEXT] {8}
 		S: body 1
-		S:  FLAGS (\Seen \Recent) MODSEQ (<*>))
+		S:  UID 1 FLAGS (\Seen \Recent) MODSEQ (<*>))
 		S: a OK FETCH completed
 		C: b NOOP
 		S: b OK NOOP completed
+	`)
+	s.deliverN(1)
+	c.do("NOOP")
+	c.script(`
+		C: c UID FETCH 2 (BODY[TEXT] FLAGS)
+		S: * 2 FETCH (UID 2 BODY[TEXT] {8}
+		S: body 1
+		S:  FLAGS (\Seen \Recent) MODSEQ (<*>))
+		S: c OK UID FETCH completed
 	`)
 }
 

@@ -373,6 +373,10 @@ func (f *fetcher) write(seq uint32, m *message, changed bool) error {
 			return fatal{err} // inside of a literal nothing can be explained
 		}
 	}
+	if changed && s.enabled.condStore && !s.enabled.uidOnly && !f.asks(command.UID) {
+		s.item("UID") // RFC 7162 section 3.2.4
+		s.w.Num(uint64(m.UID))
+	}
 	if changed && !flags {
 		s.item("FLAGS")
 		s.writeFlags(m.Message)
