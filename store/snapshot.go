@@ -23,7 +23,8 @@ type Snapshot struct {
 	chunks      []*chunk
 	starts      []int // index of the first message of each chunk
 	n           int
-	sets        []words // a row has an index into it
+	sets        []words // a row has an index into it; see words.go
+	setsKept    int     // how many of them rows had when that was last looked at
 	dates       *dates  // of rows that have none
 }
 
@@ -38,22 +39,6 @@ type chunk struct {
 	unseen    int
 	words     []uint32 // the sets that rows have
 }
-
-// words are the keywords of a message, and the letters for some of them in its name.
-type words struct {
-	keywords []string
-	letters  string
-}
-
-func newWords(joined, letters string) words {
-	w := words{letters: letters}
-	if joined != "" {
-		w.keywords = strings.Split(joined, " ")
-	}
-	return w
-}
-
-func (w *words) joined() string { return strings.Join(w.keywords, " ") }
 
 // emptySnapshot has the set of no words, which a row has unless it has others.
 func emptySnapshot() *Snapshot { return &Snapshot{sets: []words{{}}} }
@@ -351,6 +336,7 @@ func (e *edit) done(m index.Mailbox) *Snapshot {
 		s.n += len(c.rows)
 	}
 	s.uidValidity, s.uidNext, s.modSeq = m.UIDValidity, m.UIDNext, m.ModSeq
+	s.compactSets()
 	return s
 }
 
@@ -488,26 +474,4 @@ func (e *edit) row(m index.Message) (r row, key Key, name string) {
 		name = strings.Clone(m.Name) // it was part of much else
 	}
 	return r, p.key, name
-}
-
-func (e *edit) wordSet(joined, letters string) uint32 {
-	if joined == "" && letters == "" {
-		return 0
-	}
-	if e.words == nil {
-		e.words = make(map[[2]string]uint32, len(e.s.sets))
-		for i := range e.s.sets {
-			e.words[[2]string{e.s.sets[i].joined(), e.s.sets[i].letters}] = uint32(i)
-		}
-	}
-	key := [2]string{joined, letters}
-	i, ok := e.words[key]
-	if !ok && len(e.s.sets) < math.MaxUint32 {
-		i = uint32(len(e.s.sets))
-		// Others may append to the same array; only who has the lock of the
-		// mailbox edits, and a full slice makes append copy.
-		e.s.sets = append(slices.Clip(e.s.sets), newWords(joined, letters))
-		e.words[key] = i
-	}
-	return i
 }

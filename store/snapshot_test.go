@@ -37,7 +37,7 @@ func TestSnapshotEdits(t *testing.T) {
 				next++
 			case pick < 8:
 				m := model[uids[r.IntN(len(uids))]]
-				m.ModSeq, m.Keywords = uint64(round), "changed"
+				m.ModSeq, m.Keywords = uint64(round), fmt.Sprintf("changed%d", round)
 				p := parseName(m.Name)
 				m.Name = string(appendInfo([]byte(p.base), p.flags^Flagged, p.extra))
 				model[m.UID] = m
@@ -138,6 +138,40 @@ func TestSaved(t *testing.T) {
 	} {
 		if got := (Message{Key: key, Date: date}).Saved().Unix(); got != want {
 			t.Errorf("%s: %d", key, got)
+		}
+	}
+}
+
+// Keywords that no message has any more take no memory for ever.
+func TestSnapshotForgetsWords(t *testing.T) {
+	const messages, edits = 3 * chunkLen, 2_000
+	e := emptySnapshot().edit()
+	name := func(uid uint32) string {
+		return baseName(Key(fmt.Sprintf("%d.host", uid)), contentSum{fileSize: 1, wireSize: 1}, TagRequire, OriginESMTP) + ":2,S"
+	}
+	for uid := uint32(1); uid <= messages; uid++ {
+		e.put(index.Message{UID: uid, ModSeq: 1, Size: 1, Name: name(uid)})
+	}
+	s := e.done(index.Mailbox{UIDNext: messages + 1, ModSeq: 1})
+	const live = 100 // messages that have a keyword
+	most := 0
+	for i := range edits {
+		uid := uint32(i%live*15 + 1)
+		e := s.edit()
+		e.put(index.Message{UID: uid, ModSeq: 2, Size: 1, Name: name(uid), Keywords: fmt.Sprintf("word%d", i)})
+		s = e.done(index.Mailbox{UIDNext: messages + 1, ModSeq: 2})
+		most = max(most, len(s.sets))
+	}
+	if most > 4*live {
+		t.Errorf("there are %d sets of words for %d messages with keywords", most, live)
+	}
+	if got := s.Keywords(); len(got) != live {
+		t.Errorf("%d keywords, should be %d", len(got), live)
+	}
+	for i := edits - live; i < edits; i++ {
+		at, _ := s.Find(uint32(i%live*15 + 1))
+		if got := s.At(at).Keywords; !slices.Equal(got, []string{fmt.Sprintf("word%d", i)}) {
+			t.Fatalf("message %d has %v", at, got)
 		}
 	}
 }
