@@ -87,7 +87,7 @@ func (a *Account) peekIndex(ctx context.Context) (*guardedIndex, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.ix = &guardedIndex{Index: ix, a: a}
+		a.useLocked(ix)
 	}
 	return a.ix.(*guardedIndex), nil
 }

@@ -521,6 +521,29 @@ func TestCheckPackedView(t *testing.T) {
 	wantClean(t, a)
 }
 
+// An account that is kept open is current with whatever index it has opened.
+func TestCurrent(t *testing.T) {
+	dir := template(t)
+	for what, use := range map[string]func(*Account) error{
+		"check":   func(a *Account) error { return a.Check(t.Context(), CheckOptions{}) },
+		"repair":  func(a *Account) error { return a.Repair(t.Context(), CheckOptions{}) },
+		"rebuild": func(a *Account) error { return a.Rebuild(t.Context(), CheckOptions{}) },
+		"list":    func(a *Account) error { return a.CreateMailbox(t.Context(), "New", "") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			a := openTestAccount(t, duplicate(t, dir))
+			must(t, use(a))
+			if a.ix == nil || !a.Current() {
+				t.Error("the account is taken for another")
+			}
+			must(t, os.Rename(a.indexPath(), a.indexPath()+"-"))
+			if a.Current() {
+				t.Error("the index is gone, and nobody notices")
+			}
+		})
+	}
+}
+
 // Rebuild makes a new index. UIDVALIDITY stays, and UIDs are above all that were given.
 func TestRebuild(t *testing.T) {
 	dir := checkedAccount(t)

@@ -46,10 +46,15 @@ func (a *Account) index(ctx context.Context) (index.Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	a.suspect = false
-	a.ix = &guardedIndex{Index: ix, a: a}
-	a.ixInode = a.indexInode()
-	return a.ix, nil
+	return a.useLocked(ix), nil
+}
+
+// useLocked makes an index that was opened the account's. It must be called with a.mu
+// held.
+func (a *Account) useLocked(ix *sqlite.DB) *guardedIndex {
+	g := &guardedIndex{Index: ix, a: a}
+	a.ix, a.ixInode, a.suspect = g, a.indexInode(), false
+	return g
 }
 
 // indexInode is that of the index's file, 0 if there is none.
@@ -295,7 +300,6 @@ func (a *Account) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.suspect = false
-	a.ix = &guardedIndex{Index: ix, a: a}
+	a.useLocked(ix)
 	return nil
 }
