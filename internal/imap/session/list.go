@@ -34,7 +34,11 @@ func (s *Session) list(ctx context.Context, c command.List) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range entries(infos, c) {
+	found, err := entries(ctx, infos, c)
+	if err != nil {
+		return err
+	}
+	for _, e := range found {
 		if s.listOne(ctx, e, c); ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -77,31 +81,38 @@ func listName(c command.List) string {
 	return "* LIST"
 }
 
-// entries finds the lines of a listing.
-func entries(infos []store.MailboxInfo, c command.List) []entry {
+// entries finds the lines of a listing. Its time is that of matching each name once.
+func entries(ctx context.Context, infos []store.MailboxInfo, c command.List) ([]entry, error) {
 	tree := withParents(infos)
+	matches, asLevel := make([]bool, len(tree)), make([]bool, len(tree))
+	for i, e := range tree {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		matches[i], asLevel[i] = matchPatterns(c, e.Name)
+	}
+	under := below(tree, matches, c)
 	var found []entry
-	for _, e := range tree {
-		matches, asLevel := matchPatterns(c, e.Name)
-		if !matches {
+	for i, e := range tree {
+		if !matches[i] {
 			continue
 		}
 		wanted := selects(c, e.MailboxInfo)
 		e.meant = wanted && e.Exists
-		if c.RecursiveMatch || asLevel && c.LSub {
-			e.childMatch = below(tree, e.Name, c)
+		if c.RecursiveMatch || asLevel[i] && c.LSub {
+			e.childMatch = under[i].names()
 		}
 		switch {
 		case wanted && (e.Exists || c.Subscribed):
 		case len(e.childMatch) > 0:
-		case asLevel && !e.Exists && e.children && !c.Subscribed && !c.SpecialUse:
+		case asLevel[i] && !e.Exists && e.children && !c.Subscribed && !c.SpecialUse:
 			// a level of the hierarchy that is no mailbox
 		default:
 			continue
 		}
 		found = append(found, e)
 	}
-	return found
+	return found, nil
 }
 
 // withParents adds the levels of the hierarchy that are no mailboxes.
@@ -145,25 +156,43 @@ func selects(c command.List, info store.MailboxInfo) bool {
 	return (!c.Subscribed || info.Subscribed) && (!c.SpecialUse || info.SpecialUse != "")
 }
 
-// below says by which selection options mailboxes below a name are selected that
-// no pattern matches.
-func below(tree []entry, name string, c command.List) []string {
-	var options []string
-	for _, e := range tree {
-		if !strings.HasPrefix(e.Name, name+separator) || !selects(c, e.MailboxInfo) {
-			continue
+// chosen is a set of selection options.
+type chosen struct{ subscribed, specialUse bool }
+
+func (o chosen) or(p chosen) chosen {
+	return chosen{o.subscribed || p.subscribed, o.specialUse || p.specialUse}
+}
+
+// names are the options as CHILDINFO has them (RFC 5258 section 3.5).
+func (o chosen) names() (names []string) {
+	if o.subscribed {
+		names = append(names, "SUBSCRIBED")
+	}
+	if o.specialUse {
+		names = append(names, "SPECIAL-USE")
+	}
+	return names
+}
+
+// below says, for each name, by which selection options mailboxes below it are
+// selected that no pattern matches. In the tree, what is below a name comes behind it.
+func below(tree []entry, matches []bool, c command.List) []chosen {
+	at := make(map[string]int, len(tree))
+	for i, e := range tree {
+		at[e.Name] = i
+	}
+	under := make([]chosen, len(tree))
+	for i, e := range slices.Backward(tree) {
+		own := under[i]
+		if selects(c, e.MailboxInfo) && (!matches[i] || c.LSub) {
+			own = own.or(chosen{c.Subscribed && e.Subscribed, c.SpecialUse && e.SpecialUse != ""})
 		}
-		if matches, _ := matchPatterns(c, e.Name); matches && !c.LSub {
-			continue
-		}
-		if c.Subscribed && e.Subscribed && !slices.Contains(options, "SUBSCRIBED") {
-			options = append(options, "SUBSCRIBED")
-		}
-		if c.SpecialUse && e.SpecialUse != "" && !slices.Contains(options, "SPECIAL-USE") {
-			options = append(options, "SPECIAL-USE")
+		if cut := strings.LastIndex(e.Name, separator); cut >= 0 {
+			parent := at[e.Name[:cut]] // each level has an entry
+			under[parent] = under[parent].or(own)
 		}
 	}
-	return options
+	return under
 }
 
 // matchPatterns reports whether a pattern matches a name, and whether one that
