@@ -113,7 +113,7 @@ func (v *view) sortOutTwice(s *Snapshot, d *difference) error {
 			d.oneOf(f, other)
 			continue
 		}
-		own := file{string(v.a.names.key()) + strings.TrimPrefix(f.name, string(p.key)), f.inNew}
+		own := file{v.a.names.fit(string(v.a.names.key()) + strings.TrimPrefix(f.name, string(p.key))), f.inNew}
 		err = v.a.fs.Rename(v.path(f.inNew, f.name), v.path(own.inNew, own.name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -40,11 +41,9 @@ type namer struct {
 var hostEscape = strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`)
 
 func newNamer(clock func() time.Time, host string) *namer {
-	return &namer{
-		clock: clock,
-		host:  hostEscape.Replace(host),
-		pid:   strconv.Itoa(os.Getpid()),
-	}
+	const hostMax = 64 // so that there is always room for the rest
+	host = hostEscape.Replace(host)
+	return &namer{clock: clock, host: host[:min(len(host), hostMax)], pid: strconv.Itoa(os.Getpid())}
 }
 
 func (n *namer) key() Key { return n.keyOf("") }
@@ -135,7 +134,10 @@ func baseName(key Key, c contentSum, tag Tag, origin Origin) string {
 }
 
 func appendBase(b []byte, key Key, fileSize, wireSize int64, tag Tag, origin Origin, bond uint64) []byte {
-	b = appendSizes(b, key, fileSize, wireSize)
+	return appendTag(appendSizes(b, key, fileSize, wireSize), tag, origin, bond)
+}
+
+func appendTag(b []byte, tag Tag, origin Origin, bond uint64) []byte {
 	b = append(b, ",T="...)
 	b = append(b, tagLetters[tag], originLetters[origin])
 	b = append(b, ",H="...)
@@ -297,6 +299,33 @@ func letters(extra string) bool {
 		last = extra[i]
 	}
 	return true
+}
+
+// nameMax is how many octets a file name can have.
+const nameMax = 255
+
+// fit returns a name that a file can have: the one given, or, where another program's
+// part of it leaves no room, one with a key of our own, the identity of the message, and
+// nothing but the fields and letters that we read.
+func (n *namer) fit(name string) string {
+	if len(name) <= nameMax {
+		return name
+	}
+	p := parseName(name)
+	b := []byte(n.copyKey(p.key))
+	if p.fileSize >= 0 && p.wireSize >= 0 {
+		b = appendSizes(b, "", p.fileSize, p.wireSize)
+	}
+	if p.bound {
+		b = appendTag(b, p.tag, p.origin, p.bond)
+	}
+	var extra []byte
+	for _, c := range []byte(p.extra) {
+		if c >= 'a' && c <= 'z' && !slices.Contains(extra, c) {
+			extra = append(extra, c)
+		}
+	}
+	return string(appendInfo(b, p.flags, string(extra)))
 }
 
 // nameLen is room for any file name.

@@ -170,7 +170,7 @@ func (v *view) rename(msg *index.Message, key Key, flags Flags, keywords []strin
 	const tries = 3
 	for range tries {
 		p := parseName(from.name)
-		to := string(appendInfo([]byte(p.base), flags, letters.letters(p.extra, keywords)))
+		to := v.a.names.fit(string(appendInfo([]byte(p.base), flags, letters.letters(p.extra, keywords))))
 		err := v.renameFile(from, file{name: to})
 		if err == nil {
 			msg.Name, msg.New = to, false

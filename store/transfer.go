@@ -200,7 +200,7 @@ func (a *Account) copyName(name string, letters func(extra string) string) strin
 			b = append(b, field...)
 		}
 	}
-	return string(appendInfo(b, p.flags, letters(p.extra)))
+	return a.names.fit(string(appendInfo(b, p.flags, letters(p.extra))))
 }
 
 // copyFile copies a message's bytes, where it cannot be linked.
