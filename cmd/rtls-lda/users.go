@@ -94,11 +94,18 @@ func ownerOf(f *config.File, r users.Record) (uid, gid int, err error) {
 	case f.LDA.User != "":
 		return systemUser(f.LDA.User)
 	}
-	uid, gid, err = owner.Of(f.Store.Root)
-	if err == nil && uid == 0 {
+	if uid, gid, err = storeOwner(f); err == nil && uid == 0 {
 		err = errRoot
 	}
 	return uid, gid, err
+}
+
+// storeOwner says who owns the store: root, where there is no directory for all accounts.
+func storeOwner(f *config.File) (uid, gid int, err error) {
+	if f.Store.Root == "" {
+		return 0, 0, nil
+	}
+	return owner.Of(f.Store.Root)
 }
 
 // systemUser finds "name" or "uid:gid", who is not to be root.

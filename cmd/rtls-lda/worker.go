@@ -18,7 +18,6 @@ import (
 	"rtls/internal/config"
 	"rtls/internal/lda"
 	"rtls/internal/lda/worker"
-	"rtls/internal/owner"
 )
 
 // settings are what a worker has of the configuration. The rest can hold secrets, and a
@@ -106,7 +105,7 @@ func (a *accounts) several() (bool, error) {
 	if os.Geteuid() != 0 || a.config.LDA.User != "" {
 		return false, nil
 	}
-	uid, _, err := owner.Of(a.config.Store.Root)
+	uid, _, err := storeOwner(a.config)
 	if err != nil {
 		return false, err
 	}
