@@ -76,7 +76,7 @@ func TestAlteredMessage_D04(t *testing.T) {
 			if msg.Tag != TagUnknown || msg.Origin != OriginUnknown || msg.Size != int64(len(want)) || msg.ModSeq <= was.ModSeq {
 				t.Errorf("message is %+v", msg)
 			}
-			if msg.UID != was.UID || msg.Key != was.Key || msg.Flags != was.Flags || !slices.Equal(msg.Keywords, was.Keywords) || !msg.Date.Equal(was.Date) {
+			if msg.UID != was.UID || msg.Key != was.Key || msg.Flags != was.Flags || !slices.Equal(msg.Keywords, was.Keywords) || !msg.InternalDate().Equal(was.InternalDate()) {
 				t.Errorf("message was %+v and is %+v", was, msg)
 			}
 			if alarms := strings.Count(log.String(), "level=ERROR"); alarms != 1 || !strings.Contains(log.String(), "message has been altered") {

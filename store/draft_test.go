@@ -152,8 +152,8 @@ func TestShareCopies(t *testing.T) {
 				if s.Len() != 1 || content(t, m, s.At(0).UID) != body("shared") {
 					t.Errorf("%s: %s", mailbox, describe(s))
 				}
-				if want := c.dates[i]; !want.IsZero() && !s.At(0).Date.Equal(want) {
-					t.Errorf("%s: the date is %v, not %v", mailbox, s.At(0).Date, want)
+				if want := c.dates[i]; !want.IsZero() && !s.At(0).InternalDate().Equal(want) {
+					t.Errorf("%s: the date is %v, not %v", mailbox, s.At(0).InternalDate(), want)
 				}
 				must(t, m.Close())
 			}

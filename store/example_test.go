@@ -105,7 +105,7 @@ func ExampleMailbox_Append() {
 
 	at, _ := m.Snapshot().Find(uid)
 	msg := m.Snapshot().At(at)
-	fmt.Println(msg.UID, msg.Flags&store.Seen != 0, msg.Flags&store.Flagged != 0, msg.Keywords, msg.Date.UTC().Format(time.DateOnly))
+	fmt.Println(msg.UID, msg.Flags&store.Seen != 0, msg.Flags&store.Flagged != 0, msg.Keywords, msg.InternalDate().UTC().Format(time.DateOnly))
 	// Output:
 	// 1 true false [work] 2026-05-01
 }

@@ -107,7 +107,7 @@ func compareMailboxes(t *testing.T, from, to *Mailbox, tag Tag) {
 		if got, want := content(t, to, y.UID), content(t, from, x.UID); got != want {
 			t.Errorf("message %d is %.200q, want %.200q", i, got, want)
 		}
-		if x.Flags != y.Flags || !slices.Equal(x.Keywords, y.Keywords) || !x.Date.Equal(y.Date) {
+		if x.Flags != y.Flags || !slices.Equal(x.Keywords, y.Keywords) || !x.InternalDate().Equal(y.InternalDate()) {
 			t.Errorf("message %d is %+v, want %+v", i, y, x)
 		}
 		if tag == TagUnknown && (y.Tag != TagUnknown || y.Origin != OriginUnknown) {
@@ -198,7 +198,7 @@ func TestImportOthersMbox(t *testing.T) {
 			}
 			for i, w := range test.want {
 				msg := s.At(i)
-				got := want{content(t, m, msg.UID), msg.Flags, strings.Join(msg.Keywords, " "), msg.Date.Unix()}
+				got := want{content(t, m, msg.UID), msg.Flags, strings.Join(msg.Keywords, " "), msg.InternalDate().Unix()}
 				if got != w {
 					t.Errorf("message %d is %+q, want %+q", i, fmt.Sprint(got), fmt.Sprint(w))
 				}

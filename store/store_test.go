@@ -372,7 +372,7 @@ func TestAppend(t *testing.T) {
 			t.Fatal(describe(s))
 		}
 		got := s.At(0)
-		if got.UID != uid || got.Flags != Seen|Draft || !slices.Equal(got.Keywords, []string{"a", "b"}) || !got.Date.Equal(date) || got.Tag != TagNone {
+		if got.UID != uid || got.Flags != Seen|Draft || !slices.Equal(got.Keywords, []string{"a", "b"}) || !got.InternalDate().Equal(date) || got.Tag != TagNone {
 			t.Errorf("message is %+v", got)
 		}
 	}
@@ -381,7 +381,7 @@ func TestAppend(t *testing.T) {
 	// The date is in the file, too.
 	removeIndex(t, a.dir)
 	s := see(t, openMailbox(t, openTestAccount(t, a.dir), "INBOX"))
-	if s.Len() != 1 || !s.At(0).Date.Equal(date) {
+	if s.Len() != 1 || !s.At(0).InternalDate().Equal(date) {
 		t.Errorf("after losing the index: %s", describe(s))
 	}
 }
@@ -417,7 +417,7 @@ func TestCopyAndMove(t *testing.T) {
 		t.Fatalf("%s, %s", describe(m.Snapshot()), describe(s))
 	}
 	got, was := s.At(0), m.Snapshot().At(0)
-	if got.Key == was.Key || got.Flags != was.Flags || !slices.Equal(got.Keywords, was.Keywords) || got.Tag != was.Tag || got.Origin != was.Origin || !got.Date.Equal(was.Date) || got.Size != was.Size {
+	if got.Key == was.Key || got.Flags != was.Flags || !slices.Equal(got.Keywords, was.Keywords) || got.Tag != was.Tag || got.Origin != was.Origin || !got.InternalDate().Equal(was.InternalDate()) || got.Size != was.Size {
 		t.Errorf("copy is %+v, was %+v", got, was)
 	}
 	if got.ObjectID() != was.ObjectID() || got.ObjectID() == s.At(1).ObjectID() {

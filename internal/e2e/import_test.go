@@ -183,7 +183,7 @@ func carriedBy(t *testing.T, m *store.Mailbox, msg store.Message) carried {
 	if msg.Tag != store.TagUnknown || msg.Origin != store.OriginUnknown {
 		t.Errorf("%s UID %d has the tag %s %s from nowhere", m.Name(), msg.UID, msg.Tag, msg.Origin)
 	}
-	return carried{string(body), strings.Join(flags, " "), msg.Date.Unix()}
+	return carried{string(body), strings.Join(flags, " "), msg.InternalDate().Unix()}
 }
 
 // importing is the command line of an import into an account.

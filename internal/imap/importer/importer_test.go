@@ -225,7 +225,7 @@ func TestTagIsNotTaken(t *testing.T) {
 	date, _ := time.Parse("02-Jan-2006 15:04:05 -0700", badDate)
 	msg := m.Snapshot().At(0)
 	if msg.Tag != store.TagUnknown || msg.Origin != store.OriginUnknown || !slices.Equal(msg.Keywords, []string{"work"}) ||
-		msg.Flags != store.Flagged|store.Passed || !msg.Date.Equal(date) {
+		msg.Flags != store.Flagged|store.Passed || !msg.InternalDate().Equal(date) {
 		t.Errorf("%+v", msg)
 	}
 }
