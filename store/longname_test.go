@@ -109,7 +109,7 @@ func TestLongHostname(t *testing.T) {
 	dir := newTestAccount(t).dir
 	a, err := Open(dir, &Options{Hostname: strings.Repeat("a:b.", 63) + "c"})
 	must(t, err)
-	defer a.Close()
+	t.Cleanup(func() { must(t, a.Close()) })
 	deliver(t, a, inbox, hello, Meta{Tag: TagRequire, Origin: OriginESMTP, Flags: Seen | Flagged | Answered | Deleted | Draft | Passed})
 	m := openMailbox(t, a, inbox)
 	if s := see(t, m); s.Len() != 1 {
