@@ -45,7 +45,8 @@ func testOpenSMTPDLMTP(t *testing.T) {
 	server := h.serveAs(t, filepath.Join(h.dir, "run"), "")
 	m := startOpenSMTPD(t, h, h.snippet(t, "opensmtpd-lmtp.conf", "/run/rtls-lda/lmtp", h.socket, "vmail", mailUser))
 	m.exercise(t, habits{noUTF8: true, noQuotes: true, noRefusal: true})
-	if said := server.said(); strings.Contains(said, "level=ERROR") || strings.Contains(said, "msg=deferred") || !strings.Contains(m.log(), "550 5.1.1 no such user here") {
+	eventually(t, "its log tells of the refusal", func() bool { return strings.Contains(m.log(), "550 5.1.1 no such user here") })
+	if said := server.said(); strings.Contains(said, "level=ERROR") || strings.Contains(said, "msg=deferred") {
 		t.Error(said)
 	}
 }
