@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +19,7 @@ import (
 	"rtls/internal/imap/handover"
 	"rtls/internal/imap/server"
 	"rtls/internal/owner"
+	"rtls/internal/reexec"
 	"rtls/internal/users"
 	"rtls/store"
 )
@@ -33,7 +33,7 @@ func work(ctx context.Context, env cli.Env) error {
 	if os.Geteuid() == 0 {
 		return cli.Errorf(cli.Usage, "nobody's mail is served as root")
 	}
-	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // it is "exe", as started; for ps(1) only
+	reexec.ShowAs(name)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	channel, raw, err := handover.Open(env.Stdin)
 	if err != nil {
@@ -94,7 +94,7 @@ func handOver(s *server.Server, f *config.File, env cli.Env, logger *slog.Logger
 	}
 	pool := handover.New(handover.Config{
 		Settings: set, Logger: logger,
-		Command: func(o handover.Owner) *exec.Cmd { return workerCommand(o, env) },
+		Command: func(o handover.Owner) *exec.Cmd { return reexec.Command(o, name, env.Getenv, "--"+workerFlag) },
 	})
 	directory := users.NewDirectory(f.Store)
 	s.OpenAccount = nil
@@ -150,21 +150,4 @@ func rootsAlone(dir string) error {
 		}
 	}
 	return nil
-}
-
-// workerCommand is this program as an owner of mail.
-func workerCommand(o handover.Owner, env cli.Env) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", "--"+workerFlag)
-	cmd.Args[0] = name
-	cmd.Env = []string{"HOME=" + cmp.Or(o.Home, "/")}
-	for _, key := range []string{"PATH", "TMPDIR", "TZ"} {
-		if value := env.Getenv(key); value != "" {
-			cmd.Env = append(cmd.Env, key+"="+value)
-		}
-	}
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
-		Uid: uint32(o.UID), Gid: uint32(o.GID), Groups: []uint32{uint32(o.GID)},
-	}}
-	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"rtls/internal/config"
 	"rtls/internal/lda"
 	"rtls/internal/lda/worker"
+	"rtls/internal/reexec"
 )
 
 // settings are what a worker has of the configuration. The rest can hold secrets, and a
@@ -35,7 +36,7 @@ func work(env cli.Env) error {
 	if os.Geteuid() == 0 {
 		return cli.Errorf(cli.Usage, "nothing is delivered as root")
 	}
-	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // it is "exe", as started; for ps(1) only
+	reexec.ShowAs(name)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	conn, err := net.FileConn(env.Stdin)
 	if err != nil {
@@ -73,30 +74,9 @@ func newPool(f *config.File, known *accounts, path string, env cli.Env, logger *
 		Agent:    lda.New(agentConfig(f, known, logger)),
 		Owner:    known.owner,
 		Settings: raw,
-		Command:  func(o worker.Owner) *exec.Cmd { return workerCommand(o, env) },
+		Command:  func(o worker.Owner) *exec.Cmd { return reexec.Command(o, name, env.Getenv, "--"+workerFlag) },
 		Logger:   logger,
 	}), nil
-}
-
-// workerCommand is this program as an owner of mail.
-func workerCommand(o worker.Owner, env cli.Env) *exec.Cmd {
-	home := o.Home
-	if home == "" {
-		home = "/"
-	}
-	cmd := exec.Command("/proc/self/exe", "--"+workerFlag)
-	cmd.Args[0] = name
-	cmd.Env = []string{"HOME=" + home}
-	for _, key := range []string{"PATH", "TMPDIR", "TZ"} {
-		if value := env.Getenv(key); value != "" {
-			cmd.Env = append(cmd.Env, key+"="+value)
-		}
-	}
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
-		Uid: uint32(o.UID), Gid: uint32(o.GID), Groups: []uint32{uint32(o.GID)},
-	}}
-	return cmd
 }
 
 // several says whether it takes root to deliver all mail, since it belongs to several

@@ -19,13 +19,11 @@ import (
 	"time"
 
 	"rtls/internal/imap/session"
+	"rtls/internal/reexec"
 )
 
 // Owner is whose process it takes to serve somebody's mail.
-type Owner struct {
-	UID, GID int
-	Home     string // empty: not known
-}
+type Owner = reexec.User
 
 // Client is a client who has logged in, and what the process has to know of the user.
 type Client struct {

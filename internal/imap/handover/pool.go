@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"os"
 	"os/exec"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rtls/internal/reexec"
 )
 
 // Config is what a Pool needs. What has no default is required.
@@ -157,7 +157,7 @@ func (p *Pool) join(o Owner) (*process, error) {
 }
 
 func (p *Pool) start(o Owner) (*process, error) {
-	ours, theirs, err := socketPair(unix.SOCK_SEQPACKET)
+	ours, theirs, err := reexec.SocketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
 	}
@@ -218,34 +218,4 @@ func (p *Pool) dismiss(o Owner, w *process) {
 	}
 	delete(p.processes, o)
 	w.channel.Close()
-}
-
-// socketPair makes two sockets that belong together, one of which is another process's.
-func socketPair(kind int) (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	theirs = os.NewFile(uintptr(fds[1]), "socket")
-	ours, err = unixConn(os.NewFile(uintptr(fds[0]), "socket"))
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return ours, theirs, nil
-}
-
-// unixConn makes a connection of a file that is a Unix socket, and closes the file.
-func unixConn(f *os.File) (*net.UnixConn, error) {
-	defer f.Close()
-	conn, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
-		conn.Close()
-		return nil, fmt.Errorf("%w: not a Unix socket", io.ErrUnexpectedEOF)
-	}
-	return c, nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rtls/internal/imap/session"
+	"rtls/internal/reexec"
 )
 
 // Channel is a process's side: what it is told to do. It belongs to one goroutine.
@@ -20,7 +21,7 @@ type Channel struct {
 
 // Open opens the channel on a file, and reads the settings.
 func Open(f *os.File) (*Channel, json.RawMessage, error) {
-	conn, err := unixConn(f)
+	conn, err := reexec.UnixConn(f)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,11 +104,11 @@ func arrive(packet []byte, files []*os.File) (*Arrival, error) {
 	if len(files) != 2 {
 		return nil, fmt.Errorf("%d sockets", len(files))
 	}
-	conn, err := unixConn(files[0])
+	conn, err := reexec.UnixConn(files[0])
 	if err != nil {
 		return nil, err
 	}
-	if a.words, err = unixConn(files[1]); err != nil {
+	if a.words, err = reexec.UnixConn(files[1]); err != nil {
 		conn.Close()
 		return nil, err
 	}

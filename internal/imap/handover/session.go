@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rtls/internal/imap/session"
+	"rtls/internal/reexec"
 )
 
 var _ session.Elsewhere = (*Session)(nil)
@@ -34,11 +35,11 @@ type Session struct {
 
 // newSession makes the sockets of a session, and those of the process that is to serve it.
 func newSession() (*Session, [2]*os.File, error) {
-	dialogue, first, err := socketPair(unix.SOCK_STREAM)
+	dialogue, first, err := reexec.SocketPair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, [2]*os.File{}, err
 	}
-	words, second, err := socketPair(unix.SOCK_STREAM)
+	words, second, err := reexec.SocketPair(unix.SOCK_STREAM)
 	if err != nil {
 		dialogue.Close()
 		first.Close()

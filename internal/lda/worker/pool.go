@@ -11,13 +11,11 @@ import (
 	"time"
 
 	"rtls/internal/lda"
+	"rtls/internal/reexec"
 )
 
 // Owner is whose process it takes to deliver somebody's mail.
-type Owner struct {
-	UID, GID int
-	Home     string // empty: not known
-}
+type Owner = reexec.User
 
 // Config is what a Pool needs. What has no default is required.
 type Config struct {

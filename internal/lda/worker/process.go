@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"regexp"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rtls/internal/lda"
+	"rtls/internal/reexec"
 )
 
 // process is one worker as the server sees it.
@@ -28,23 +28,17 @@ type process struct {
 }
 
 func startProcess(o Owner, cmd *exec.Cmd, timeout, abort time.Duration) (*process, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	conn, theirs, err := reexec.SocketPair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "worker"), os.NewFile(uintptr(fds[1]), "worker")
 	defer theirs.Close()
-	conn, err := net.FileConn(ours)
-	ours.Close()
-	if err != nil {
-		return nil, err
-	}
 	cmd.Stdin = theirs
 	if err := cmd.Start(); err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return &process{owner: o, cmd: cmd, conn: conn.(*net.UnixConn), timeout: timeout, abort: abort}, nil
+	return &process{owner: o, cmd: cmd, conn: conn, timeout: timeout, abort: abort}, nil
 }
 
 // ask sends a request and reads the answer. When ctx ends the worker is told to stop,
